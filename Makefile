@@ -1,0 +1,45 @@
+# `make demo` and `make test` set themselves up: they need Python 3.11 to 3.13, git and make.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+PACKAGES := acquisition devices plans analysis simulators
+
+.PHONY: demo test test-fast lint types bench docs clean format setup
+
+# The environment is made again when what it is made from changes.
+$(VENV)/.ready: pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet --editable '.[test,dev,astra]'
+	touch $@
+
+setup: $(VENV)/.ready  ## make the environment
+
+demo: $(VENV)/.ready  ## screen a simulated NMC622 powder; ends with the path of a report
+	$(BIN)/zoneplate screen --sample nmc622 --regions 1 --seed 0 --data demo/data --out demo/out
+
+test: $(VENV)/.ready  ## all tests
+	$(BIN)/python -m pytest -n 2 --dist loadgroup
+
+lint: $(VENV)/.ready  ## style and layers
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports
+
+types: $(VENV)/.ready  ## types, on the package as it is installed
+	rm -rf typecheck build
+	$(BIN)/python -m pip install --quiet --no-deps --target typecheck .
+	$(BIN)/pyright
+
+format: $(VENV)/.ready
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: $(VENV)/.ready  ## ratios to the peers, in one run
+	for script in benchmarks/*.py; do echo "== $$script"; $(BIN)/python $$script; done
+
+docs: $(VENV)/.ready  ## check that the examples in the documentation run
+	$(BIN)/python -m pytest -q tests/test_documentation.py
+
+clean:
+	rm -rf $(VENV) demo build *.egg-info .pytest_cache .ruff_cache

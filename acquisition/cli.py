@@ -1,0 +1,293 @@
+"""The command line: `zoneplate --help`.
+
+Every command imports what it needs when it runs, so that help is instant.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Rapid X-ray nano-CT of powders: acquisition, live analysis and reports.",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+EXIT_BAD_INPUT = 2
+EXIT_FAILED = 1
+
+
+class Order(StrEnum):
+    """Orders of projection angles."""
+
+    interlaced = "interlaced"
+    sequential = "sequential"
+    golden = "golden"
+
+
+Sample = Annotated[str, typer.Option(help="Powder to simulate: nmc622 or nmc811")]
+SpecimenFile = Annotated[
+    Path | None, typer.Option("--specimen", help="CSV file of a specimen of your own")
+]
+Instrument = Annotated[str, typer.Option(help="'simulated', or an instrument file")]
+Seed = Annotated[int, typer.Option(help="Seed of the simulated specimen and instrument")]
+Out = Annotated[Path, typer.Option(help="Folder for results and report")]
+Data = Annotated[
+    Path | None,
+    typer.Option(help="Data directory; default $ZONEPLATE_DATA or ~/zoneplate-data"),
+]
+Exposure = Annotated[float, typer.Option("--exposure", help="Exposure of each frame, s")]
+Binning = Annotated[int, typer.Option(help="On-chip binning: 1, 2, 4 or 8")]
+Projections = Annotated[int, typer.Option(help="Projections of a tomogram")]
+AngleOrder = Annotated[Order, typer.Option(help="Order of the projection angles")]
+MinimumVoid = Annotated[
+    float, typer.Option("--minimum-void", help="Diameter from which a void counts, um")
+]
+
+
+@app.command(epilog="Example: zoneplate screen --sample nmc622 --regions 1 --seed 0 --out out/")
+def screen(
+    sample: Sample = "nmc622",
+    regions: Annotated[int, typer.Option(help="Number of tomograms")] = 1,
+    seed: Seed = 0,
+    out: Out = Path("out"),
+    specimen: SpecimenFile = None,
+    instrument: Instrument = "simulated",
+    exposure_s: Exposure = 1.0,
+    binning: Binning = 8,
+    projections: Projections = 141,
+    order: AngleOrder = Order.interlaced,
+    data: Data = None,
+) -> None:
+    """Map a powder, take tomograms of the best regions, measure and report."""
+    from .data_directory import check_writable
+    from .progress import ScanProgress
+    from .session import open_session
+    from .workflow import screen_sample
+
+    check_writable(out)
+    with open_session(
+        instrument, sample=sample, seed=seed, specimen=specimen, data_dir=data
+    ) as session:
+        session.catalog.start()
+        with ScanProgress(session) as shown:
+            results = screen_sample(
+                session,
+                out,
+                regions=regions,
+                exposure_s=exposure_s,
+                binning=binning,
+                projections=projections,
+                order=order.value,
+                progress=shown.step,
+            )
+    _conclude(results.document, out)
+
+
+@app.command(epilog="Example: zoneplate mosaic --rows 5 --columns 8 --out map/")
+def mosaic(
+    rows: Annotated[int, typer.Option(help="Tiles along y")] = 5,
+    columns: Annotated[int, typer.Option(help="Tiles along x")] = 8,
+    sample: Sample = "nmc622",
+    seed: Seed = 0,
+    out: Out = Path("out"),
+    specimen: SpecimenFile = None,
+    instrument: Instrument = "simulated",
+    exposure_s: Exposure = 1.0,
+    binning: Binning = 8,
+    data: Data = None,
+) -> None:
+    """Map a powder with radiographs and find its particles."""
+    from zoneplate.plans import mosaic as mosaic_plan
+
+    from .data_directory import check_writable
+    from .map_analysis import save_map
+    from .progress import ScanProgress
+    from .session import open_session
+
+    check_writable(out)
+    with open_session(
+        instrument, sample=sample, seed=seed, specimen=specimen, data_dir=data, live=False
+    ) as session:
+        with ScanProgress(session) as shown:
+            (uid,) = session.RE(
+                mosaic_plan(
+                    session.microscope,
+                    shape=(rows, columns),
+                    exposure_s=exposure_s,
+                    binning=binning,
+                )
+            )
+            shown.step("stitching and finding particles")
+            found = session.map(uid)
+        save_map(out, found)
+    typer.echo(f"{found.facts['particles']} particles on {found.facts['tiles']} tiles (run {uid})")
+    typer.echo(str(out / "mosaic.csv"))
+
+
+@app.command(epilog="Example: zoneplate tomography --center 0 0 5 --projections 141 --out tomo/")
+def tomography(
+    center_um: Annotated[
+        tuple[float, float, float],
+        typer.Option("--center", help="Point of the sample (x y z) on the rotation axis, um"),
+    ] = (0.0, 0.0, 0.0),
+    sample: Sample = "nmc622",
+    seed: Seed = 0,
+    out: Out = Path("out"),
+    specimen: SpecimenFile = None,
+    instrument: Instrument = "simulated",
+    exposure_s: Exposure = 1.0,
+    binning: Binning = 8,
+    projections: Projections = 141,
+    order: AngleOrder = Order.interlaced,
+    data: Data = None,
+) -> None:
+    """Take one tomogram, measure and report."""
+    from zoneplate.plans import tomography as tomography_plan
+
+    from .data_directory import check_writable
+    from .progress import ScanProgress
+    from .session import open_session
+    from .workflow import report_tomograms
+
+    check_writable(out)
+    with open_session(
+        instrument, sample=sample, seed=seed, specimen=specimen, data_dir=data
+    ) as session:
+        session.catalog.start()
+        with ScanProgress(session) as shown:
+            (uid,) = session.RE(
+                tomography_plan(
+                    session.microscope,
+                    center_um=center_um,
+                    exposure_s=exposure_s,
+                    binning=binning,
+                    projections=projections,
+                    order=order.value,
+                )
+            )
+            results = report_tomograms(session, None, [uid], out, progress=shown.step)
+    _conclude(results.document, out)
+
+
+@app.command(epilog="Example: zoneplate analyze scan.nxs --out out/")
+def analyze(
+    source: Annotated[
+        str,
+        typer.Argument(help="NXtomo or DXchange HDF5, Zeiss .txrm, folder of TIFFs, or run uid"),
+    ],
+    out: Out = Path("out"),
+    pixel_um: Annotated[
+        float | None, typer.Option(help="Pixel size at the sample, um, if the file does not say")
+    ] = None,
+    minimum_void_um: MinimumVoid = 1.8,
+    data: Data = None,
+) -> None:
+    """Reconstruct and measure a scan that exists."""
+    from .progress import steps
+    from .workflow import analyze as analyze_source
+
+    with steps() as step:
+        results = analyze_source(
+            source,
+            out,
+            data_dir=data,
+            pixel_um=pixel_um,
+            minimum_void_um=minimum_void_um,
+            progress=step,
+        )
+    _conclude(results.document, out)
+
+
+@app.command(epilog="Example: zoneplate report -1 --out out/   (-1 is the newest run)")
+def report(
+    run: Annotated[str, typer.Argument(help="Uid of a run, or its beginning; -1 for the newest")],
+    out: Out = Path("out"),
+    data: Data = None,
+) -> None:
+    """Write the report of a run again; analyses the frames only if nobody has."""
+    from .progress import steps
+    from .workflow import analyze as analyze_source
+
+    with steps() as step:
+        results = analyze_source(run, out, data_dir=data, again=False, progress=step)
+    _conclude(results.document, out)
+
+
+@app.command(epilog="Example: zoneplate doctor")
+def doctor(data: Data = None) -> None:
+    """Say what is installed and working, and what to do about what is not."""
+    from .doctor import examine
+
+    findings = examine(data)
+    width = max(len(finding.name) for finding in findings)
+    for finding in findings:
+        mark = {True: "ok", False: "!!", None: "--"}[finding.good]
+        typer.echo(f"{mark}  {finding.name:<{width}}  {finding.state}")
+        if finding.remedy:
+            typer.echo(f"    {'':<{width}}  -> {finding.remedy}")
+    if any(finding.good is False for finding in findings):
+        raise typer.Exit(EXIT_FAILED)
+
+
+def _conclude(document: dict[str, Any], out: Path) -> None:
+    """Say the result in a few lines; the path of the report comes last."""
+    frequency, dead = document["void_frequency"], document["dead_volume_fraction"]
+    diameter = document["particles"]["equivalent_diameter_um"]
+    typer.echo(f"{document['sample']}: {document['particles']['count']} whole particles")
+    if diameter["mean"] is not None:
+        typer.echo(f"  mean equivalent diameter {_with_se(diameter)} um")
+    if frequency["value"] is not None:
+        typer.echo(
+            f"  {frequency['value']:.0%} hold voids larger than {frequency['larger_than_um']:g} um "
+            f"(95 %: {frequency['low']:.0%} to {frequency['high']:.0%})"
+        )
+    if dead["value"] is not None:
+        typer.echo(f"  dead volume {dead['value']:.2%}")
+    for warning in document["warnings"]:
+        typer.echo(f"  note: {warning}")
+    typer.echo(str(out / "report.html"))
+
+
+def _with_se(block: dict[str, Any]) -> str:
+    se = "" if block["se"] is None else f" +- {block['se']:.2f}"
+    return f"{block['mean']:.2f}{se}"
+
+
+def main(run: Callable[[], Any] = app) -> None:
+    """Run the command line: one clear line and exit code 2 for what the user can mend."""
+    try:
+        run()
+    except KeyboardInterrupt:
+        typer.echo("stopped", err=True)
+        sys.exit(EXIT_FAILED)
+    except Exception as error:
+        problem = _mendable(error)
+        if problem is None:
+            raise
+        typer.echo(f"zoneplate: {problem}", err=True)
+        sys.exit(EXIT_BAD_INPUT)
+
+
+def _mendable(error: BaseException) -> str | None:
+    """Return what to tell the user about a refusal; None for a fault of ours."""
+    from bluesky.utils import FailedStatus
+    from ophyd.utils import LimitError
+
+    from zoneplate.devices import ZoneplateError
+
+    from .formats import ScanFormatError
+    from .runs import RunNotFoundError
+
+    if isinstance(error, FailedStatus) and error.__cause__ is not None:
+        return _mendable(error.__cause__) or str(error.__cause__)
+    refusals = (ZoneplateError, ScanFormatError, RunNotFoundError, LimitError, ValueError)
+    return " ".join(str(error).split()) if isinstance(error, refusals) else None

@@ -1,0 +1,182 @@
+"""Documents in, tomogram out: the analysis that follows a scan, and replays a stored one."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+
+from zoneplate.analysis.summary import MINIMUM_VOID_UM
+from zoneplate.analysis.tomogram import Preview, Tomogram, TomogramAnalysis
+
+from .journal import Document
+from .runs import FrameReference, RunRecord
+
+PREVIEW_INTERVAL_S = 0.5
+"""Least wall time between two previews: segmenting and measuring takes a few tenths of a second."""
+
+FRAMES_PATH = "/entry/instrument/detector/data"
+
+
+class FrameReader:
+    """Reads frames from NXtomo files that are still being written."""
+
+    def __init__(self) -> None:
+        self._files: dict[Path, Any] = {}
+
+    def read(self, reference: FrameReference) -> NDArray[np.uint16]:
+        """Return one frame (rows, columns).
+
+        Raises
+        ------
+        OSError
+            If the file is gone or has no such frame.
+        """
+        file = self._files.get(reference.file)
+        if file is None:
+            file = h5py.File(reference.file, "r", libver="latest", swmr=True, locking=False)
+            self._files[reference.file] = file
+        dataset = file[FRAMES_PATH]
+        if reference.number >= dataset.shape[0]:
+            dataset.refresh()
+        if reference.number >= dataset.shape[0]:
+            raise OSError(f"{reference.file} has no frame {reference.number}")
+        return dataset[reference.number]
+
+    def close(self) -> None:
+        """Close all files."""
+        for file in self._files.values():
+            file.close()
+        self._files.clear()
+
+
+class LiveTomogram:
+    """Follows one tomography run.
+
+    Parameters
+    ----------
+    on_preview
+        Called with a `Preview` now and then while the scan goes on.
+    preview_interval_s
+        Least wall time between two previews.
+    minimum_void_um
+        Equivalent diameter from which a void counts.
+
+    Attributes
+    ----------
+    record
+        The run so far.
+    analysis
+        The analysis so far; None before the start document.
+    """
+
+    def __init__(
+        self,
+        on_preview: Callable[[Preview], None] = lambda _: None,
+        *,
+        preview_interval_s: float = PREVIEW_INTERVAL_S,
+        minimum_void_um: float = MINIMUM_VOID_UM,
+    ) -> None:
+        self.record = RunRecord()
+        self.analysis: TomogramAnalysis | None = None
+        self._on_preview = on_preview
+        self._interval_s = preview_interval_s
+        self._minimum_void_um = minimum_void_um
+        self._last_preview_s = -float("inf")
+        self._reader = FrameReader()
+
+    def __call__(self, name: str, doc: Document) -> None:
+        """Take a document."""
+        frame = self.record(name, doc)
+        if name == "start":
+            self.analysis = self._new_analysis(doc)
+        elif frame is not None:
+            stream = self.record.stream_of(doc)
+            self._take(stream, frame)
+
+    def finish(self, progress: Callable[[str], None] = lambda _: None) -> Tomogram:
+        """Analyse what was taken.
+
+        Raises
+        ------
+        ValueError
+            If there is nothing to analyse.
+        """
+        try:
+            if self.analysis is None:
+                raise ValueError("no tomogram: the run has no start document")
+            return self.analysis.finish(progress)
+        finally:
+            self._reader.close()
+
+    def _new_analysis(self, start: Document) -> TomogramAnalysis:
+        acquisition, plan = start["acquisition"], start["tomography"]
+        rows, columns = acquisition["frame_shape"]
+        x_um, y_um, z_um = plan["center_um"]
+        return TomogramAnalysis(
+            (rows, columns),
+            acquisition["pixel_um"],
+            planned_angles_deg=plan["angles_deg"],
+            center_um=(x_um, y_um, z_um),
+            minimum_void_um=self._minimum_void_um,
+        )
+
+    def _take(self, stream: str, frame: FrameReference) -> None:
+        analysis = self.analysis
+        assert analysis is not None
+        pixels = self._reader.read(frame)
+        if stream in ("dark", "flat"):
+            analysis.add_reference(stream, frame.seq_num, pixels)
+        elif stream == "primary":
+            analysis.add_projection(frame.seq_num, pixels, angle_of(frame))
+            analysis.process()
+            self._preview_if_due(analysis)
+
+    def _preview_if_due(self, analysis: TomogramAnalysis) -> None:
+        if time.monotonic() - self._last_preview_s < self._interval_s:
+            return
+        preview = analysis.preview()
+        if preview is not None:
+            self._on_preview(preview)
+            self._last_preview_s = time.monotonic()
+
+
+def angle_of(frame: FrameReference) -> float:
+    """Return the angle in degrees that the stage reads in an event.
+
+    Raises
+    ------
+    KeyError
+        If the event has none.
+    """
+    for name, value in frame.data.items():
+        if name.endswith("_stage_theta"):
+            return float(value)
+    raise KeyError("the event has no reading of the rotation stage")
+
+
+def replay(
+    documents: Iterable[tuple[str, Document]],
+    on_preview: Callable[[Preview], None] = lambda _: None,
+    **options: Any,
+) -> Tomogram:
+    """Run stored documents through the live analysis.
+
+    Parameters
+    ----------
+    documents
+        Pairs of name and document, such as `read_journal` or a catalog's `documents()` give.
+    on_preview
+        Called with a `Preview` now and then.
+    options
+        Passed on to `LiveTomogram`.
+    """
+    live = LiveTomogram(on_preview, **options)
+    for name, doc in documents:
+        live(name, doc)
+    return live.finish()

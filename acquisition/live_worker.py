@@ -1,0 +1,137 @@
+"""The process that follows scans and analyses them: `python -m zoneplate.acquisition.live_worker`.
+
+It reads the journal and the frame files and writes results; nothing it does can delay a scan,
+and if it dies nothing is lost but time. It tells its parent what it sees in JSON lines on
+standard output, and ends when its standard input closes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from zoneplate.analysis.tomogram import Preview
+
+from .data_directory import DataDirectory
+from .derived_run import DerivedRun, progress_row
+from .journal import DocumentJournal, follow_journal, journals, read_journal
+from .live import LiveTomogram
+from .results import save_tomogram_result
+from .tomogram_file import keep
+
+logger = logging.getLogger(__name__)
+
+POLL_S = 0.02
+
+
+class LiveWorker:
+    """Follows every tomography run that begins after it did.
+
+    Parameters
+    ----------
+    data
+        The data directory of the session.
+    since
+        Name of a journal: only newer ones are followed.
+    """
+
+    def __init__(self, data: DataDirectory, since: str = "") -> None:
+        self._data = data
+        self._journal = DocumentJournal(data.journal)
+        self._newest = since
+        self.stopped = threading.Event()
+
+    def run(self) -> None:
+        """Follow runs until told to stop."""
+        say("ready")
+        while not self.stopped.is_set():
+            fresh = [path for path in journals(self._data.journal) if path.name > self._newest]
+            if not fresh:
+                time.sleep(POLL_S)
+                continue
+            for path in fresh:
+                self._newest = path.name
+                self._follow(path)
+
+    def _follow(self, path: Path) -> None:
+        first = next(iter(read_journal(path)), None)
+        while first is None and not self.stopped.is_set():
+            time.sleep(POLL_S)
+            first = next(iter(read_journal(path)), None)
+        if first is None or first[1].get("plan_name") != "tomography":
+            return
+        start = first[1]
+        uid = str(start["uid"])
+        parameters: dict[str, Any] = {"source": "live"}
+        derived = DerivedRun(
+            self._journal, uid, str(start.get("sample", "")), parameters, float(start["time"])
+        )
+
+        def on_preview(preview: Preview) -> None:
+            derived.progress(preview)
+            say("preview", uid=uid, planned=preview.planned, **progress_row(preview))
+
+        live = LiveTomogram(on_preview)
+        try:
+            say("started", uid=uid)
+            for name, doc in follow_journal(path, POLL_S, self.stopped.is_set):
+                live(name, doc)
+                derived.time_s = float(doc.get("time", derived.time_s))
+            if live.record.stop is None:
+                derived.close("abort", "the live analysis was stopped before the scan ended")
+                return
+            tomogram = live.finish(lambda doing: say("step", uid=uid, doing=doing))
+            planned = live.analysis.planned if live.analysis is not None else 0
+            on_preview(Preview(tomogram.projections, planned, tomogram.summary))
+            derived.tables(tomogram)
+            kept = keep(
+                tomogram,
+                uid,
+                analysis_uid=derived.uid,
+                time_s=live.record.duration_s(),
+                exit_status=live.record.stop["exit_status"],
+                sample=str(start.get("sample", "")),
+            )
+            save_tomogram_result(self._data.result_of(uid), kept)
+            derived.close()
+            say("finished", uid=uid)
+        except Exception as error:
+            logger.exception("The live analysis of %s failed", uid)
+            derived.close("fail", str(error))
+            say("failed", uid=uid, reason=str(error))
+
+
+def say(what: str, **facts: Any) -> None:
+    """Tell the parent."""
+    sys.stdout.buffer.write(
+        orjson.dumps({"what": what, **facts}, option=orjson.OPT_SERIALIZE_NUMPY) + b"\n"
+    )
+    sys.stdout.buffer.flush()
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the worker until standard input closes."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--data", required=True)
+    parser.add_argument("--since", default="")
+    options = parser.parse_args(arguments)
+    logging.basicConfig(level=logging.WARNING, stream=sys.stderr)
+    worker = LiveWorker(DataDirectory(Path(options.data)), options.since)
+
+    def watch_parent() -> None:
+        sys.stdin.buffer.read()
+        worker.stopped.set()
+
+    threading.Thread(target=watch_parent, daemon=True).start()
+    worker.run()
+
+
+if __name__ == "__main__":
+    main()

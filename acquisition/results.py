@@ -1,0 +1,198 @@
+"""What `screen` and `analyze` leave behind: `results.json`, tables, volume and report.
+
+`results.json` follows the schema named in its `schema` field; `docs/results.md` describes it.
+Every number in it has its unit in its name or beside it, and an uncertainty where it has one.
+"""
+
+from __future__ import annotations
+
+import datetime
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pandas as pd
+
+from zoneplate.analysis.summary import MINIMUM_VOID_UM, summarize
+from zoneplate.analysis.tomogram import FACES_COLUMN
+
+from .data_directory import check_writable
+from .tomogram_file import (
+    StoredTomogram,
+    load_tomograms,
+    save_tomograms,
+    with_region,
+    write_table,
+)
+from .versions import software_versions
+
+SCHEMA = "zoneplate-results/1"
+
+DETECTION_LIMIT_NOTE = (
+    "frequency of voids larger than {limit:g} um: at the study's settings (141 projections, 512 nm "
+    "voxels, signal-to-noise 10) 90 % of voids of 1.5 to 1.8 um are found; smaller ones are not "
+    "counted"
+)
+
+
+@dataclass
+class Results:
+    """Everything a report is made of.
+
+    Attributes
+    ----------
+    document
+        The content of `results.json`.
+    tomograms
+        The volumes with their tables.
+    map_particles
+        Particles in the map; None without a map.
+    live
+        Rows of the live curve of each tomogram.
+    """
+
+    document: dict[str, Any]
+    tomograms: list[StoredTomogram]
+    map_particles: pd.DataFrame | None = None
+    live: list[pd.DataFrame] = field(default_factory=list[pd.DataFrame])
+
+    @property
+    def particles(self) -> pd.DataFrame:
+        """Particles of all regions, with the column `region`."""
+        return with_region([tomogram.particles for tomogram in self.tomograms])
+
+    @property
+    def voids(self) -> pd.DataFrame:
+        """Voids of all regions, with the column `region`."""
+        return with_region([tomogram.voids for tomogram in self.tomograms])
+
+
+def collect_results(
+    sample: str,
+    tomograms: Sequence[StoredTomogram],
+    *,
+    parameters: Mapping[str, Any],
+    source: Mapping[str, Any],
+    timing: Mapping[str, Any] | None = None,
+    mosaic: Mapping[str, Any] | None = None,
+    map_particles: pd.DataFrame | None = None,
+    truth: Mapping[str, Any] | None = None,
+    notes: Sequence[str] = (),
+    live: Sequence[pd.DataFrame] = (),
+    minimum_void_um: float = MINIMUM_VOID_UM,
+) -> Results:
+    """Put the numbers of one sample together.
+
+    Parameters
+    ----------
+    sample
+        Name of the sample.
+    tomograms
+        What was measured, a region each.
+    parameters
+        What the acquisition and the analysis were told.
+    source
+        Where the data are: data directory, files, uids.
+    timing
+        Instrument times in seconds.
+    mosaic, map_particles
+        The map: facts and particles.
+    truth
+        What a simulated specimen really is, with the names of the results.
+    notes
+        More warnings, in words.
+    live
+        Rows of the live curve of each tomogram.
+    minimum_void_um
+        Equivalent diameter from which a void counts.
+    """
+    results = Results({}, list(tomograms), map_particles, list(live))
+    particles, voids = results.particles, results.voids
+    warnings = list(notes)
+    several = len(tomograms) > 1
+    for number, tomogram in enumerate(tomograms):
+        prefix = f"region {number + 1}: " if several else ""
+        warnings += [prefix + note for note in tomogram.facts["warnings"]]
+    document: dict[str, Any] = {
+        "schema": SCHEMA,
+        "sample": sample,
+        "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "software": software_versions(),
+        "parameters": dict(parameters),
+        "source": dict(source),
+    }
+    if mosaic is not None:
+        document["mosaic"] = dict(mosaic)
+    if timing is not None:
+        document["timing"] = dict(timing)
+    document["tomograms"] = [tomogram.facts for tomogram in tomograms]
+    document.update(summarize(particles, voids, minimum_void_um=minimum_void_um))
+    faces = summarize(
+        with_face_areas(particles), with_face_areas(voids), minimum_void_um=minimum_void_um
+    )
+    document["particles_faces"], document["voids_faces"] = faces["particles"], faces["voids"]
+    document["detection_limit"] = {
+        "diameter_um": minimum_void_um,
+        "statement": DETECTION_LIMIT_NOTE.format(limit=minimum_void_um),
+    }
+    if truth is not None:
+        document["truth"] = dict(truth)
+    document["warnings"] = warnings
+    results.document = document
+    return results
+
+
+def with_face_areas(table: pd.DataFrame) -> pd.DataFrame:
+    """Return a table with the study's areas, counted in voxel faces, for the unbiased ones."""
+    if FACES_COLUMN not in table:
+        return table
+    area_um2, volume_um3 = table[FACES_COLUMN], table["volume_um3"]
+    return table.assign(
+        surface_area_um2=area_um2,
+        surface_to_volume_per_um=area_um2 / volume_um3,
+        sphericity=math.pi ** (1 / 3) * (6 * volume_um3) ** (2 / 3) / area_um2,
+    )
+
+
+def save_results(folder: Path, results: Results) -> None:
+    """Write `results.json`, the tables and `volume.h5` into a folder.
+
+    Raises
+    ------
+    ConfigurationError
+        If the folder cannot be written.
+    """
+    check_writable(folder)
+    write_table(folder / "particles.csv", results.particles)
+    write_table(folder / "voids.csv", results.voids)
+    if results.map_particles is not None:
+        write_table(folder / "mosaic.csv", results.map_particles)
+    save_tomograms(folder / "volume.h5", results.tomograms)
+    write_json(folder / "results.json", results.document)
+
+
+def save_tomogram_result(folder: Path, tomogram: StoredTomogram) -> None:
+    """Keep the result of one run; `load_tomogram_result` gives it back."""
+    check_writable(folder)
+    write_table(folder / "particles.csv", tomogram.particles)
+    write_table(folder / "voids.csv", tomogram.voids)
+    save_tomograms(folder / "volume.h5", [tomogram])
+
+
+def load_tomogram_result(folder: Path) -> StoredTomogram | None:
+    """Return what was kept of a run; None if there is nothing, or not all of it."""
+    try:
+        return load_tomograms(folder)[0]
+    except OSError:
+        return None
+
+
+def write_json(path: Path, document: Mapping[str, Any]) -> None:
+    """Write a JSON file in one step."""
+    temporary = path.with_name(path.name + ".part")
+    options = orjson.OPT_INDENT_2 | orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_NON_STR_KEYS
+    temporary.write_bytes(orjson.dumps(dict(document), option=options) + b"\n")
+    temporary.replace(path)

@@ -1,0 +1,153 @@
+"""A run as its documents tell it: what was planned, and where each frame is.
+
+Consumers key on `seq_num` and overwrite, never append: a pause may repeat an event.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlparse
+
+from .journal import Document, frame_numbers, journals, read_journal, uid_of
+
+
+class RunNotFoundError(LookupError):
+    """There is no such run in the data directory."""
+
+
+@dataclass(frozen=True)
+class FrameReference:
+    """One event with the frame it speaks of.
+
+    Attributes
+    ----------
+    seq_num
+        Number of the event in its stream.
+    file, number
+        The HDF5 file and the index of the frame in it.
+    data
+        The scalars of the event.
+    time_s
+        Instrument time of the event.
+    """
+
+    seq_num: int
+    file: Path
+    number: int
+    data: dict[str, Any]
+    time_s: float
+
+
+@dataclass
+class RunRecord:
+    """Documents of one run, gathered as they come.
+
+    Attributes
+    ----------
+    start, stop
+        The documents; `stop` is None while the run goes on.
+    frames
+        For each stream, the frames by `seq_num`.
+    """
+
+    start: Document = field(default_factory=dict[str, Any])
+    stop: Document | None = None
+    frames: dict[str, dict[int, FrameReference]] = field(
+        default_factory=dict[str, dict[int, FrameReference]]
+    )
+    _streams: dict[str, str] = field(default_factory=dict[str, str])
+    _resources: dict[str, Document] = field(default_factory=dict[str, Document])
+    _datum: dict[str, Document] = field(default_factory=dict[str, Document])
+
+    def __call__(self, name: str, doc: Document) -> FrameReference | None:
+        """Take a document; return the frame if it is an event with one."""
+        if name == "start":
+            self.start = doc
+        elif name == "descriptor":
+            self._streams[doc["uid"]] = doc["name"]
+        elif name == "stream_resource":
+            self._resources[doc["uid"]] = doc
+        elif name == "stream_datum":
+            self._datum[doc["descriptor"]] = doc
+        elif name == "event":
+            return self._event(doc)
+        elif name == "stop":
+            self.stop = doc
+        return None
+
+    @property
+    def uid(self) -> str:
+        """Uid of the run."""
+        return str(self.start["uid"])
+
+    @property
+    def plan_name(self) -> str:
+        """Name of the plan that made the run."""
+        return str(self.start.get("plan_name", ""))
+
+    def stream(self, name: str) -> list[FrameReference]:
+        """Return the frames of a stream in the order of their `seq_num`."""
+        return [frame for _, frame in sorted(self.frames.get(name, {}).items())]
+
+    def stream_of(self, event: Document) -> str:
+        """Return the name of the stream that an event belongs to."""
+        return self._streams[event["descriptor"]]
+
+    def duration_s(self) -> float | None:
+        """Return the instrument time from start to stop; None while the run goes on."""
+        if self.stop is None:
+            return None
+        return float(self.stop["time"]) - float(self.start["time"])
+
+    def _event(self, doc: Document) -> FrameReference | None:
+        datum = self._datum.pop(doc["descriptor"], None)
+        if datum is None:
+            return None
+        resource = self._resources[datum["stream_resource"]]
+        reference = FrameReference(
+            seq_num=int(doc["seq_num"]),
+            file=Path(unquote(urlparse(resource["uri"]).path)),
+            number=frame_numbers(resource, datum)[0],
+            data=doc["data"],
+            time_s=float(doc["time"]),
+        )
+        stream = self._streams[doc["descriptor"]]
+        self.frames.setdefault(stream, {})[reference.seq_num] = reference
+        return reference
+
+
+def read_run(journal: Path) -> RunRecord:
+    """Return the run that a journal tells of."""
+    record = RunRecord()
+    for name, doc in read_journal(journal):
+        record(name, doc)
+    return record
+
+
+def find_journal(journal_directory: Path, uid: str) -> Path:
+    """Return the journal of a run.
+
+    Parameters
+    ----------
+    journal_directory
+        The folder of journals.
+    uid
+        Uid of the run or its beginning; `"-1"` is the newest.
+
+    Raises
+    ------
+    RunNotFoundError
+        If no run, or more than one, fits.
+    """
+    found = journals(journal_directory) if journal_directory.is_dir() else []
+    if uid == "-1" and found:
+        return found[-1]
+    fitting = [path for path in found if uid_of(path).startswith(uid)]
+    if len(fitting) != 1:
+        what = "no run" if not fitting else f"{len(fitting)} runs"
+        raise RunNotFoundError(
+            f"{what} with uid {uid} in {journal_directory}; give more of the uid, or --data"
+        )
+    return fitting[0]

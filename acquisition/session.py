@@ -1,0 +1,298 @@
+"""A session: everything a script needs to scan, in one object."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import logging
+import tempfile
+import threading
+import time
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+from bluesky.preprocessors import SupplementalData
+
+from zoneplate.devices import ConfigurationError
+from zoneplate.devices.microscope import SHUTTER_CLOSED, Microscope
+from zoneplate.plans.screening import CHOOSE_REGIONS, SUMMARIZE
+from zoneplate.simulators import Specimen, attach, nmc622, nmc811, simulated_microscope
+
+from .catalog import EmbeddedCatalog
+from .data_directory import DataDirectory
+from .journal import DocumentJournal, is_finished, journals, read_journal
+from .live_process import LiveAnalysis
+from .map_analysis import MapResult, analyze_map, load_map, save_map, with_regions
+from .run_engine import InstrumentRunEngine
+from .runs import RunRecord, find_journal, read_run
+from .stored_analysis import analyze_run
+from .tomogram_file import StoredTomogram
+
+if TYPE_CHECKING:
+    from zoneplate.simulators.imperfections import Imperfections
+
+logger = logging.getLogger(__name__)
+
+SIMULATED = "simulated"
+SAMPLES = {"nmc622": nmc622, "nmc811": nmc811}
+"""Powders that can be simulated, by name."""
+
+SAFE_TIMEOUT_S = 30.0
+LIVE_RESULT_TIMEOUT_S = 120.0
+
+
+class Session:
+    """An open instrument with its RunEngine, its catalog and its live analysis.
+
+    Made by `open_session`; close it, or use it as a context manager.
+
+    Attributes
+    ----------
+    RE
+        The RunEngine.
+    microscope
+        The device.
+    data
+        Where frames, journal, catalog and results are.
+    live
+        The live analysis; None if it was not asked for.
+    """
+
+    def __init__(
+        self,
+        microscope: Microscope,
+        data: DataDirectory,
+        *,
+        md: dict[str, Any],
+        live: bool,
+        clock: Any,
+    ) -> None:
+        self.microscope = microscope
+        self.data = data
+        self.md = md
+        self._closed = False
+        main_thread = threading.current_thread() is threading.main_thread()
+        # Bluesky's Ctrl-C handling needs the main thread; elsewhere there is no Ctrl-C.
+        options: dict[str, Any] = {} if main_thread else {"context_managers": []}
+        self.RE = InstrumentRunEngine(md, clock=clock.now, when_idle=self.make_safe, **options)
+        attach(self.RE, clock)
+        self._clock = clock
+        baseline = [microscope.stage, microscope.optics, microscope.source, microscope.shutter]
+        self.supplemental_data = SupplementalData(baseline=baseline)
+        self.RE.preprocessors.append(self.supplemental_data)
+        self._journal = DocumentJournal(data.journal)
+        self.RE.subscribe(self._journal)
+        self.RE.register_command(CHOOSE_REGIONS, self._on_choose_regions)
+        self.RE.register_command(SUMMARIZE, self._on_summarize)
+        self.live = LiveAnalysis(data) if live else None
+        self._catalog = EmbeddedCatalog(data.root)
+
+    @property
+    def catalog(self) -> EmbeddedCatalog:
+        """The catalog of runs, newest last: `catalog[-1]`, `catalog[uid]`, `catalog(sample=...)`.
+
+        Started when it is first asked for.
+        """
+        return self._catalog
+
+    def make_safe(self) -> None:
+        """Close the shutter, stop the stage, let go of the camera: whatever state things are in."""
+        microscope = self.microscope
+        try:
+            for axis in (microscope.stage.x, microscope.stage.y, microscope.stage.z):
+                axis.stop(success=True)
+            microscope.stage.theta.stop(success=True)
+            if microscope.camera._staged.value != "no":  # ophyd has no other way
+                microscope.camera.unstage()
+            if microscope.shutter.state.get() != SHUTTER_CLOSED:
+                microscope.shutter.set(SHUTTER_CLOSED).wait(SAFE_TIMEOUT_S)
+        except Exception:
+            logger.exception(
+                "The microscope could not be left safe: close the shutter and stop the stage by hand"
+            )
+            raise
+
+    def run(self, uid: str) -> RunRecord:
+        """Return a run as its documents tell it.
+
+        Raises
+        ------
+        RunNotFoundError
+            If there is no such run.
+        """
+        return read_run(find_journal(self.data.journal, uid))
+
+    def tomogram(self, uid: str, timeout_s: float = LIVE_RESULT_TIMEOUT_S) -> StoredTomogram:
+        """Return the analysed tomogram of a run.
+
+        Waits for the live analysis; where it failed or was killed, the stored frames are
+        analysed here.
+        """
+        if self.live is not None:
+            self.live.wait(uid, timeout_s)
+        return analyze_run(self.data, uid)
+
+    def map(self, uid: str) -> MapResult:
+        """Return the analysed map of a mosaic run."""
+        found = load_map(self.data.result_of(uid))
+        if found is None:
+            found = analyze_map(self.run(uid))
+            save_map(self.data.result_of(uid), found)
+        return found
+
+    def choose_regions(self, uid: str, count: int) -> list[tuple[float, float, float]]:
+        """Return stage positions (x, y, z) of the regions to take tomograms of, best first."""
+        width_um = self.microscope.configuration.camera.detector.field_um()[1]
+        chosen = with_regions(self.map(uid), width_um, count)
+        save_map(self.data.result_of(uid), chosen)
+        if chosen.regions.empty:
+            logger.warning("No region was chosen: %s", chosen.facts["regions_note"])
+        names = ["center_x_um", "center_y_um", "center_z_um"]
+        return [(x, y, z) for x, y, z in chosen.regions[names].to_numpy(float).tolist()]
+
+    def close(self) -> None:
+        """End the live analysis and the catalog and let go of the instrument; idempotent."""
+        if self._closed:
+            return
+        self._closed = True
+        if self.RE.state != "idle":
+            self.RE.halt()
+        if self.live is not None:
+            self.live.close()
+        self._journal.close()
+        self._catalog.close()
+        self._clock.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    async def _on_choose_regions(self, message: Any) -> list[tuple[float, float, float]]:
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(None, self.choose_regions, *message.args)
+
+    async def _on_summarize(self, message: Any) -> dict[str, Any]:
+        from .workflow import summary_of
+
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(None, summary_of, self, *message.args)
+
+
+def open_session(
+    instrument: str | Path = SIMULATED,
+    *,
+    sample: str = "nmc622",
+    seed: int = 0,
+    specimen: Specimen | str | Path | None = None,
+    data_dir: str | Path | None = None,
+    imperfections: Imperfections | None = None,
+    speed: float | None = None,
+    live: bool = True,
+    md: dict[str, Any] | None = None,
+) -> Session:
+    """Open an instrument.
+
+    Parameters
+    ----------
+    instrument
+        `"simulated"`.
+    sample
+        Name of the sample; for the simulated instrument `"nmc622"` or `"nmc811"` unless a
+        specimen is given.
+    seed
+        Seed of the simulated specimen and of everything random in the simulated instrument.
+    specimen
+        What is on the simulated stage: a `Specimen` or the file of one.
+    data_dir
+        Where to keep data: `$ZONEPLATE_DATA`, or `~/zoneplate-data`, if None.
+    imperfections
+        What is not ideal about the simulated instrument; the documented defaults if None.
+    speed
+        None lets the simulated instrument run as fast as it can be computed, 1 in real time.
+    live
+        Whether to analyse tomograms while they are taken.
+    md
+        More metadata for every run.
+
+    Returns
+    -------
+    Session
+
+    Raises
+    ------
+    ConfigurationError
+        If something is not possible.
+
+    Examples
+    --------
+    ::
+
+        with open_session("simulated", sample="nmc622", seed=1) as session:
+            session.RE(tomography(session.microscope))
+            session.catalog[-1].table()
+    """
+    if str(instrument) != SIMULATED:
+        raise ConfigurationError(
+            f"instrument {str(instrument)!r} is not available: this version drives 'simulated'"
+        )
+    data = DataDirectory.choose(data_dir)
+    data.create()
+    stage_specimen = _specimen(sample, seed, specimen)
+    microscope = simulated_microscope(
+        stage_specimen,
+        seed=seed,
+        imperfections=imperfections,
+        directory=data.frames,
+        speed=speed,
+        epoch_s=_epoch_s(data),
+    )
+    metadata: dict[str, Any] = {"sample": stage_specimen.name, "seed": seed, **(md or {})}
+    material = next((particle.material for particle in stage_specimen.particles), None)
+    if material is not None:
+        metadata["material"] = material
+    metadata["specimen_file"] = str(_keep_specimen(data, stage_specimen))
+    return Session(microscope, data, md=metadata, live=live, clock=microscope.clock)
+
+
+def _specimen(sample: str, seed: int, specimen: Specimen | str | Path | None) -> Specimen:
+    if isinstance(specimen, Specimen):
+        return specimen
+    if specimen is not None:
+        return Specimen.load(specimen)
+    try:
+        make = SAMPLES[sample]
+    except KeyError:
+        raise ConfigurationError(
+            f"sample {sample!r} cannot be simulated: choose {' or '.join(SAMPLES)}, or give a "
+            "specimen file"
+        ) from None
+    return make(seed)
+
+
+def _keep_specimen(data: DataDirectory, specimen: Specimen) -> Path:
+    """Keep what is on the simulated stage under a name made from its content."""
+    with tempfile.NamedTemporaryFile(dir=data.specimens, suffix=".csv", delete=False) as file:
+        temporary = Path(file.name)
+    specimen.save(temporary)
+    digest = hashlib.sha256(temporary.read_bytes()).hexdigest()[:16]
+    return temporary.replace(data.specimens / f"{digest}.csv")
+
+
+def _epoch_s(data: DataDirectory) -> float:
+    """Return an instrument time to start at: now, but after everything already recorded.
+
+    Virtual time runs ahead of the wall clock, and runs are sorted by their time.
+    """
+    newest = [path for path in journals(data.journal) if is_finished(path)][-1:]
+    times = [
+        float(doc["time"]) for path in newest for name, doc in read_journal(path) if name == "stop"
+    ]
+    return max([time.time(), *(last + 1.0 for last in times)])

@@ -1,0 +1,164 @@
+"""Analysis of what is stored: a run of ours, or a file of anybody's."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from zoneplate.analysis.summary import MINIMUM_VOID_UM
+from zoneplate.analysis.tomogram import Preview, TomogramAnalysis
+
+from .data_directory import DataDirectory
+from .derived_run import DerivedRun
+from .formats import Scan, open_scan
+from .journal import DocumentJournal, read_journal
+from .live import LiveTomogram
+from .results import load_tomogram_result, save_tomogram_result
+from .runs import find_journal
+from .tomogram_file import StoredTomogram, keep
+
+UNKNOWN_PIXEL_NOTE = (
+    "the file does not say how large a pixel is: lengths are in pixels although their names say um; "
+    "give --pixel-um"
+)
+
+PROJECTIONS_AT_ONCE = 32
+
+
+def analyze_run(
+    data: DataDirectory,
+    uid: str,
+    *,
+    again: bool = False,
+    minimum_void_um: float = MINIMUM_VOID_UM,
+    progress: Callable[[str], None] = lambda _: None,
+) -> StoredTomogram:
+    """Return the tomogram of a run; analyse its frames if that was not done, or is asked for.
+
+    Parameters
+    ----------
+    data
+        The data directory.
+    uid
+        Uid of the run, or its beginning.
+    again
+        Analyse even if there is a result; a derived run is added, the result replaced.
+    minimum_void_um
+        Equivalent diameter from which a void counts.
+    progress
+        Told in words what is being done.
+
+    Raises
+    ------
+    RunNotFoundError
+        If there is no such run.
+    ValueError
+        If it is no tomogram.
+    """
+    journal = find_journal(data.journal, uid)
+    live = LiveTomogram(preview_interval_s=float("inf"), minimum_void_um=minimum_void_um)
+    documents = read_journal(journal)
+    start = next(documents)[1]
+    uid = str(start["uid"])
+    found = None if again else load_tomogram_result(data.result_of(uid))
+    if found is not None:
+        return found
+    if start.get("plan_name") != "tomography":
+        raise ValueError(
+            f"run {uid} is a {start.get('plan_name')!r}, not a tomography: give the uid of one"
+        )
+    progress("reading frames")
+    live("start", start)
+    for name, doc in documents:
+        live(name, doc)
+    tomogram = live.finish(progress)
+    stop = live.record.stop
+    sample = str(start.get("sample", ""))
+    ended_s = float((stop or start)["time"])
+    writer = DocumentJournal(data.journal)
+    parameters = {"source": "stored", "minimum_void_um": minimum_void_um}
+    derived = DerivedRun(writer, uid, sample, parameters, ended_s)
+    derived.progress(Preview(tomogram.projections, tomogram.projections, tomogram.summary))
+    derived.tables(tomogram)
+    derived.close()
+    kept = keep(
+        tomogram,
+        uid,
+        analysis_uid=derived.uid,
+        time_s=live.record.duration_s(),
+        exit_status=stop["exit_status"] if stop is not None else "unknown",
+        sample=sample,
+    )
+    save_tomogram_result(data.result_of(uid), kept)
+    return kept
+
+
+def analyze_file(
+    source: str | Path,
+    *,
+    pixel_um: float | None = None,
+    minimum_void_um: float = MINIMUM_VOID_UM,
+    progress: Callable[[str], None] = lambda _: None,
+) -> tuple[StoredTomogram, Scan]:
+    """Analyse a scan file of any format we read.
+
+    Parameters
+    ----------
+    source
+        NXtomo or DXchange HDF5, Zeiss `.txrm`, folder of TIFFs.
+    pixel_um
+        Pixel size at the sample, for files that do not say, or say it wrong.
+    minimum_void_um
+        Equivalent diameter from which a void counts.
+    progress
+        Told in words what is being done.
+
+    Returns
+    -------
+    tuple
+        The tomogram, and the scan it came from (closed: its metadata can be read).
+
+    Raises
+    ------
+    ScanFormatError
+        If the file cannot be read.
+    ValueError
+        If it cannot be analysed.
+    """
+    progress("reading frames")
+    with open_scan(source) as scan:
+        pixel = pixel_um or scan.pixel_um
+        rows, columns = scan.projections.shape[1:]
+        analysis = TomogramAnalysis(
+            (rows, columns),
+            pixel or 1.0,
+            planned_angles_deg=scan.angles_deg.tolist(),
+            center_um=scan.center_um,
+            already_normalized=scan.already_normalized,
+            minimum_void_um=minimum_void_um,
+        )
+        for kind, frames in (("dark", scan.darks), ("flat", scan.flats)):
+            for number, frame in enumerate(frames):
+                analysis.add_reference(kind, number, frame)
+        if not len(scan.flats) and not scan.already_normalized:
+            raise ValueError(
+                f"{source}: it holds no flat (open-beam) images, so its projections cannot be "
+                "turned into attenuation; add flats to the file"
+            )
+        for first in range(0, len(scan.projections), PROJECTIONS_AT_ONCE):
+            block = scan.projections[first : first + PROJECTIONS_AT_ONCE]
+            for number, frame in enumerate(block, start=first):
+                analysis.add_projection(number, frame, float(scan.angles_deg[number]))
+            analysis.process()
+        tomogram = analysis.finish(progress)
+        facts: dict[str, Any] = {
+            "source": str(source),
+            "format": scan.format,
+            "energy_kev": scan.energy_kev,
+            "exposure_s": scan.exposure_s,
+            "invalid_frames": scan.invalid,
+        }
+        notes = [*scan.warnings, *([] if pixel else [UNKNOWN_PIXEL_NOTE]), *tomogram.warnings]
+        kept = keep(tomogram, "", **{**facts, "warnings": notes})
+    return kept, scan

@@ -1,0 +1,295 @@
+"""The main jobs, whole: screen a sample, analyse what exists, write the report."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from zoneplate.analysis.summary import MINIMUM_VOID_UM
+
+from .data_directory import DataDirectory, check_writable
+from .journal import journals, read_journal
+from .map_analysis import MapResult, load_map
+from .reporting import write_results_report
+from .results import Results, collect_results, save_results
+from .runs import RunNotFoundError, RunRecord, find_journal, read_run
+from .stored_analysis import analyze_file, analyze_run
+from .tomogram_file import StoredTomogram
+from .truth import truth_of_run
+
+Progress = Callable[[str], None]
+
+
+def screen_sample(
+    session: Any,
+    out: Path,
+    *,
+    regions: int = 1,
+    progress: Progress = lambda _: None,
+    **options: Any,
+) -> Results:
+    """Screen the sample on the stage and leave the results in a folder.
+
+    Parameters
+    ----------
+    session
+        An open session.
+    out
+        Folder for results and report.
+    regions
+        Number of tomograms.
+    progress
+        Told in words what is being done.
+    options
+        Passed on to `zoneplate.plans.screen`.
+
+    Returns
+    -------
+    Results
+    """
+    from zoneplate.plans import screen
+
+    check_writable(out)
+    seen: list[str] = []
+    token = session.RE.subscribe(lambda _, doc: seen.append(doc["uid"]), "start")
+    try:
+        session.RE(screen(session.microscope, regions=regions, **options))
+    finally:
+        session.RE.unsubscribe(token)
+    progress("waiting for the live analysis")
+    return report_tomograms(session, seen[0], seen[1:], out, progress=progress)
+
+
+def report_tomograms(
+    session: Any,
+    mosaic_uid: str | None,
+    tomogram_uids: Sequence[str],
+    out: Path,
+    *,
+    progress: Progress = lambda _: None,
+) -> Results:
+    """Collect a screening that has been taken and write its report."""
+    tomograms = [session.tomogram(uid) for uid in tomogram_uids]
+    results = collect_screening(session.data, mosaic_uid, tomogram_uids, tomograms)
+    progress("writing the report")
+    save_results(out, results)
+    write_results_report(out, results, _map_of(session.data, mosaic_uid))
+    return results
+
+
+def collect_screening(
+    data: DataDirectory,
+    mosaic_uid: str | None,
+    tomogram_uids: Sequence[str],
+    tomograms: Sequence[StoredTomogram],
+    *,
+    minimum_void_um: float = MINIMUM_VOID_UM,
+) -> Results:
+    """Put the parts of a screening together, from what the data directory holds."""
+    records = [read_run(find_journal(data.journal, uid)) for uid in tomogram_uids]
+    map_record = read_run(find_journal(data.journal, mosaic_uid)) if mosaic_uid else None
+    map_result = _map_of(data, mosaic_uid)
+    first = map_record or records[0]
+    notes: list[str] = []
+    if map_result is not None and map_result.facts.get("regions_note"):
+        notes.append(str(map_result.facts["regions_note"]))
+    return collect_results(
+        str(first.start.get("sample", "")),
+        tomograms,
+        parameters={
+            "acquisition": {
+                record.plan_name: record.start["plan_args"]
+                for record in [*([map_record] if map_record else []), *records]
+            },
+            "minimum_void_um": minimum_void_um,
+        },
+        source={
+            "data_directory": str(data.root),
+            "mosaic_uid": mosaic_uid,
+            "tomogram_uids": list(tomogram_uids),
+            "seed": first.start.get("seed"),
+        },
+        timing=timing_of(map_record, records),
+        mosaic=_mosaic_facts(map_result),
+        map_particles=map_result.particles if map_result is not None else None,
+        truth=truth_of_run(first, tomograms, minimum_void_um=minimum_void_um),
+        notes=notes,
+        live=[live_curve(data, uid) for uid in tomogram_uids],
+        minimum_void_um=minimum_void_um,
+    )
+
+
+def timing_of(map_record: RunRecord | None, records: Sequence[RunRecord]) -> dict[str, Any]:
+    """Return instrument times in seconds.
+
+    `mosaic_s` counts from the first tile's exposure to the last tile's readout, as the study
+    does; `mosaic_with_references_s` and `tomography_s` count whole runs.
+    """
+    timing: dict[str, Any] = {}
+    if map_record is not None:
+        tiles = map_record.stream("primary")
+        if tiles:
+            timing["mosaic_s"] = tiles[-1].time_s - _exposure_start_s(tiles[0].data)
+        timing["mosaic_with_references_s"] = map_record.duration_s()
+    timing["tomography_s"] = [record.duration_s() for record in records]
+    timing["beam_on_fraction"] = [_beam_on(record) for record in records]
+    return timing
+
+
+def live_curve(data: DataDirectory, uid: str) -> pd.DataFrame:
+    """Return the rows of the live curve of a run's newest analysis; empty if there is none."""
+    for path in reversed(journals(data.journal)):
+        documents = read_journal(path)
+        start = next(documents, ("", {}))[1]
+        if start.get("analysis_of") != uid:
+            continue
+        streams: dict[str, str] = {}
+        rows: list[dict[str, Any]] = []
+        for name, doc in documents:
+            if name == "descriptor":
+                streams[doc["uid"]] = doc["name"]
+            elif name == "event" and streams[doc["descriptor"]] == "progress":
+                rows.append(doc["data"])
+        return pd.DataFrame(rows)
+    return pd.DataFrame()
+
+
+def analyze(
+    source: str | Path,
+    out: Path,
+    *,
+    data_dir: str | Path | None = None,
+    pixel_um: float | None = None,
+    minimum_void_um: float = MINIMUM_VOID_UM,
+    again: bool = True,
+    progress: Progress = lambda _: None,
+) -> Results:
+    """Analyse a scan that exists: a file of any format we read, or a run by its uid.
+
+    Parameters
+    ----------
+    source
+        A path, or a uid (`-1` for the newest run).
+    out
+        Folder for results and report.
+    data_dir
+        Where to look for a uid.
+    pixel_um
+        Pixel size, for files that do not say.
+    minimum_void_um
+        Equivalent diameter from which a void counts.
+    again
+        Analyse a run even if there is a result.
+    progress
+        Told in words what is being done.
+
+    Returns
+    -------
+    Results
+
+    Raises
+    ------
+    ScanFormatError, RunNotFoundError, ValueError
+        If there is nothing that can be analysed; the message says why.
+    ConfigurationError
+        If the folder cannot be written.
+    """
+    check_writable(out)
+    if not Path(source).exists():
+        try:
+            return _analyze_run(
+                DataDirectory.choose(data_dir),
+                str(source),
+                out,
+                minimum_void_um=minimum_void_um,
+                again=again,
+                progress=progress,
+            )
+        except RunNotFoundError as error:
+            raise RunNotFoundError(f"{source} is neither a file nor a run: {error}") from None
+    tomogram, scan = analyze_file(
+        source, pixel_um=pixel_um, minimum_void_um=minimum_void_um, progress=progress
+    )
+    results = collect_results(
+        scan.sample or Path(source).stem,
+        [tomogram],
+        parameters={"minimum_void_um": minimum_void_um, "pixel_um": tomogram.voxel_um},
+        source={"file": str(source), "format": scan.format},
+        minimum_void_um=minimum_void_um,
+    )
+    progress("writing the report")
+    save_results(out, results)
+    write_results_report(out, results, None)
+    return results
+
+
+def summary_of(session: Any, uids: Sequence[str]) -> dict[str, Any]:
+    """Return the results so far of tomograms that have been taken."""
+    tomograms = [session.tomogram(uid) for uid in uids]
+    return collect_screening(session.data, None, uids, tomograms).document
+
+
+def _analyze_run(
+    data: DataDirectory,
+    uid: str,
+    out: Path,
+    *,
+    minimum_void_um: float,
+    again: bool,
+    progress: Progress,
+) -> Results:
+    """Analyse a tomography run, or all tomograms of a screening given the uid of its map."""
+    record = read_run(find_journal(data.journal, uid))
+    screening = record.start.get("screening") or {}
+    if record.plan_name == "mosaic":
+        mosaic_uid, uids = record.uid, tomograms_of(data, record.uid)
+    elif record.plan_name == "analysis":
+        mosaic_uid, uids = None, [str(record.start["analysis_of"])]
+    else:
+        mosaic_uid, uids = screening.get("mosaic"), [record.uid]
+    if not uids:
+        raise ValueError(f"run {uid} is a map without tomograms: there is nothing to measure yet")
+    tomograms = [
+        analyze_run(data, one, again=again, minimum_void_um=minimum_void_um, progress=progress)
+        for one in uids
+    ]
+    results = collect_screening(data, mosaic_uid, uids, tomograms, minimum_void_um=minimum_void_um)
+    progress("writing the report")
+    save_results(out, results)
+    write_results_report(out, results, _map_of(data, mosaic_uid))
+    return results
+
+
+def tomograms_of(data: DataDirectory, mosaic_uid: str) -> list[str]:
+    """Return the uids of the tomograms that a screening took after its map."""
+    found: list[str] = []
+    for path in journals(data.journal):
+        start = next(read_journal(path), ("", {}))[1]
+        if (start.get("screening") or {}).get("mosaic") == mosaic_uid:
+            found.append(str(start["uid"]))
+    return found
+
+
+def _map_of(data: DataDirectory, mosaic_uid: str | None) -> MapResult | None:
+    return load_map(data.result_of(mosaic_uid)) if mosaic_uid else None
+
+
+def _mosaic_facts(result: MapResult | None) -> dict[str, Any] | None:
+    if result is None:
+        return None
+    return {**result.facts, "regions": result.regions.to_dict("records")}
+
+
+def _exposure_start_s(data: dict[str, Any]) -> float:
+    return next(float(v) for name, v in data.items() if name.endswith("_exposure_start_s"))
+
+
+def _beam_on(record: RunRecord) -> float | None:
+    duration_s = record.duration_s()
+    if not duration_s:
+        return None
+    frames = len(record.stream("primary")) + len(record.stream("flat"))
+    return frames * float(record.start["acquisition"]["exposure_s"]) / duration_s

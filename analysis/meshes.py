@@ -1,0 +1,245 @@
+"""Surfaces of particles and voids for pictures only: no number is taken from them."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+from matplotlib.collections import PolyCollection
+from matplotlib.colors import to_rgb
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+from scipy import ndimage
+from skimage.measure import marching_cubes
+
+from .figures_style import MUTED, PARTICLE, VOID, new_figure, nice_length, note, rows_where
+from .figures_volume import VolumeView
+
+PLAIN = "#9aa5b1"
+"""Particles without voids: grey."""
+
+TRIANGLE_BUDGET = 160_000
+"""Triangles per volume, about 2 MB in the page; more are avoided by coarser surfaces."""
+
+SMOOTHING_VOXELS = 0.9
+"""Gaussian sigma applied to each label before its surface is drawn, to hide voxel steps."""
+
+MAX_INDEX = 65_535
+"""Largest vertex number and coordinate step in the page's 16-bit arrays."""
+
+SHELL_TINT = 0.5
+"""Strength of a shell's colour in the still picture; the rest is white."""
+
+VIEW_ELEVATION_DEG = 28.0
+VIEW_AZIMUTH_DEG = -35.0
+
+
+Kind = Literal["particle", "void"]
+
+
+@dataclass(frozen=True)
+class Mesh:
+    """A triangle surface.
+
+    Attributes
+    ----------
+    kind
+        ``"particle"`` or ``"void"``.
+    label
+        Label of the object in the volume.
+    parent
+        Label of the particle (its own for a particle).
+    vertices : (n, 3) array of float32
+        x, y, z in um in the specimen frame.
+    faces : (m, 3) array of int32
+        Vertex numbers, counter-clockwise seen from outside.
+    """
+
+    kind: Kind
+    label: int
+    parent: int
+    vertices: NDArray[np.float32]
+    faces: NDArray[np.int32]
+
+
+def surface_meshes(view: VolumeView, *, triangle_budget: int = TRIANGLE_BUDGET) -> list[Mesh]:
+    """Return a closed, smoothed surface for every particle and every void.
+
+    Marching cubes (Lewiner et al., doi:10.1080/10867651.2003.10487582) on each smoothed label;
+    large objects are sampled more coarsely so that the total stays within the budget.
+    """
+    surface_voxels = sum(
+        float(np.sum(np.bincount(labels.ravel())[1:] ** (2 / 3))) * 10
+        for labels in (view.particles, view.voids)
+    )
+    # A surface of A voxel faces has about 2 A triangles, and 1/step^2 of them when coarser.
+    step = max(1, int(np.ceil(np.sqrt(surface_voxels / max(triangle_budget, 1)))))
+    meshes: list[Mesh] = []
+    kinds: tuple[tuple[Kind, NDArray[np.integer]], ...] = (
+        ("particle", view.particles),
+        ("void", view.voids),
+    )
+    for kind, labels in kinds:
+        for label, box in enumerate(ndimage.find_objects(labels), start=1):
+            if box is None:
+                continue
+            mask = labels[box] == label
+            parent = label
+            if kind == "void":
+                owners = np.bincount(view.particles[box][mask])
+                parent = int(owners.argmax())
+            mesh = _surface(view, mask, [part.start for part in box], step)
+            if mesh is not None:
+                meshes.append(Mesh(kind, label, parent, *mesh))
+    return meshes
+
+
+def _surface(
+    view: VolumeView, mask: NDArray[np.bool_], start: list[int], step: int
+) -> tuple[NDArray[np.float32], NDArray[np.int32]] | None:
+    # A large object stands coarser steps than a small one, which would vanish.
+    step = int(min(step, max(1, min(mask.shape) // 4)))
+    pad = 2 * step + 2
+    smooth = ndimage.gaussian_filter(np.pad(mask, pad).astype(np.float32), SMOOTHING_VOXELS * step)
+    level = min(0.5, 0.5 * float(smooth.max()))
+    vertices, faces, _, _ = marching_cubes(smooth, level, step_size=step)
+    if not len(faces) or len(vertices) > MAX_INDEX:
+        return None
+    index = vertices - pad + np.asarray(start)
+    middle = (np.asarray(view.volume.shape) - 1) / 2
+    y, z, x = ((index - middle) * view.voxel_um).T
+    center = view.center_um
+    # y runs against the rows, so the winding turns over once.
+    points = np.stack([center[0] + x, center[1] - y, center[2] + z], axis=1)
+    return points.astype(np.float32), np.ascontiguousarray(faces, dtype=np.int32)
+
+
+def viewer_payload(
+    view: VolumeView, meshes: Sequence[Mesh], particles: pd.DataFrame | None = None
+) -> dict[str, Any]:
+    """Return the surfaces as plain data for the page's viewer.
+
+    Coordinates are 16-bit fractions of the bounding box, in base64; one caption per particle.
+    """
+    if not meshes:
+        return {"low": [0, 0, 0], "size": [1, 1, 1], "objects": []}
+    everything = np.concatenate([mesh.vertices for mesh in meshes])
+    low, high = everything.min(axis=0), everything.max(axis=0)
+    size = np.maximum(high - low, view.voxel_um)
+    with_voids = {mesh.parent for mesh in meshes if mesh.kind == "void"}
+    objects = []
+    for mesh in meshes:
+        steps = np.rint((mesh.vertices - low) / size * MAX_INDEX).astype("<u2")
+        color = VOID if mesh.kind == "void" else PARTICLE if mesh.label in with_voids else PLAIN
+        objects.append(
+            {
+                "kind": mesh.kind,
+                "color": [round(c, 3) for c in to_rgb(color)],
+                "text": _describe(mesh, particles, mesh.label in with_voids),
+                "vertices": base64.b64encode(steps.tobytes()).decode("ascii"),
+                "faces": base64.b64encode(mesh.faces.astype("<u2").tobytes()).decode("ascii"),
+            }
+        )
+    return {
+        "low": [round(float(v), 3) for v in low],
+        "size": [round(float(v), 3) for v in size],
+        "objects": objects,
+    }
+
+
+def _describe(mesh: Mesh, particles: pd.DataFrame | None, has_voids: bool) -> str:
+    if mesh.kind == "void":
+        return ""
+    text = f"Particle {mesh.label}"
+    if particles is not None and "particle_id" in particles:
+        rows = rows_where(particles, particles["particle_id"] == mesh.label).to_dict("records")
+        if rows:
+            row = rows[0]
+            text += f": diameter {row['equivalent_diameter_um']:.1f} µm"
+            if has_voids and "dead_volume_fraction" in row:
+                text += f", {100 * row['dead_volume_fraction']:.1f} % void"
+            if row.get("touches_border"):
+                text += ", cut by the border"
+    return text if has_voids else f"{text}, no void found"
+
+
+def solid_figure(view: VolumeView, meshes: Sequence[Mesh]) -> Figure:
+    """Draw particles with their voids shining through (the study's figure 3), from one side.
+
+    The picture behind the page's interactive view, for print and for browsers without WebGL.
+    """
+    figure = new_figure(9.0, 6.0)
+    axes = figure.add_subplot()
+    axes.set_axis_off()
+    if not meshes:
+        note(figure, "No particles in this volume.")
+        return figure
+    turn = _view_rotation()
+    with_voids = {mesh.parent for mesh in meshes if mesh.kind == "void"}
+    middle = np.asarray(view.center_um)
+    seen = {(mesh.kind, mesh.label): (mesh.vertices - middle) @ turn.T for mesh in meshes}
+    polygons, colors, depths = [], [], []
+    for mesh in meshes:
+        corners = seen[mesh.kind, mesh.label][mesh.faces]
+        normal = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
+        facing = normal[:, 2] / np.maximum(np.linalg.norm(normal, axis=1), 1e-12)
+        front = facing > 0
+        depth = corners[front][:, :, 2].mean(axis=1)
+        shell = seen.get(("particle", mesh.parent))
+        if mesh.kind == "void" and shell is not None:
+            # Just in front of its own shell: seen through it, yet hidden by nearer particles.
+            depth = depth + float(shell[:, 2].max() - depth.min()) if len(depth) else depth
+        polygons.append(corners[front][:, :, :2])
+        depths.append(depth)
+        colors.append(_shaded(mesh, facing[front], mesh.label in with_voids))
+    order = np.argsort(np.concatenate(depths), kind="stable")
+    drawing = PolyCollection(
+        list(np.concatenate(polygons)[order]),
+        facecolors=np.concatenate(colors)[order],
+        linewidths=0,
+        antialiased=False,
+    )
+    axes.add_collection(drawing)
+    points = np.concatenate(polygons).reshape(-1, 2)
+    low, high = points.min(axis=0), points.max(axis=0)
+    margin = 0.04 * float((high - low).max())
+    axes.set_xlim(low[0] - margin, high[0] + margin)
+    axes.set_ylim(low[1] - 3 * margin, high[1] + margin)
+    axes.set_aspect("equal")
+    length = nice_length(float(high[0] - low[0]))
+    y = low[1] - 1.6 * margin
+    axes.plot([low[0], low[0] + length], [y, y], color=MUTED, linewidth=4, solid_capstyle="butt")
+    axes.text(low[0] + length / 2, y - 0.4 * margin, f"{length:g} µm", ha="center", va="top")
+    for name, color in (
+        ("particle with voids", PARTICLE),
+        ("particle, no void found", PLAIN),
+        ("void", VOID),
+    ):
+        axes.plot([], [], "o", color=color, markersize=9, label=name)
+    figure.legend(loc="outside lower center", ncols=3, frameon=False)
+    return figure
+
+
+def _view_rotation() -> NDArray[np.float64]:
+    """Rotation to the picture: right, up, towards the viewer."""
+    turn, tilt = np.deg2rad(VIEW_AZIMUTH_DEG), np.deg2rad(VIEW_ELEVATION_DEG)
+    about_y = np.array(
+        [[np.cos(turn), 0, np.sin(turn)], [0, 1, 0], [-np.sin(turn), 0, np.cos(turn)]]
+    )
+    about_x = np.array(
+        [[1, 0, 0], [0, np.cos(tilt), -np.sin(tilt)], [0, np.sin(tilt), np.cos(tilt)]]
+    )
+    return about_x @ about_y
+
+
+def _shaded(mesh: Mesh, facing: NDArray[np.floating], has_voids: bool) -> NDArray[np.float64]:
+    """Colour per triangle: shells pale where they face the viewer and darker at their rims."""
+    shell = np.asarray(to_rgb(PARTICLE if has_voids else PLAIN))
+    if mesh.kind == "void":
+        return np.asarray(to_rgb(VOID)) * (0.6 + 0.4 * facing)[:, None]
+    pale = 1 - SHELL_TINT * (1 - shell)
+    return np.asarray(pale * (0.55 + 0.45 * facing)[:, None], dtype=np.float64)

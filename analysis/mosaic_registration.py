@@ -1,0 +1,221 @@
+"""Tile positions from the overlaps of neighbouring pictures."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import fft, ndimage, sparse
+from scipy.sparse.linalg import spsolve
+
+MIN_OVERLAP_PX = 8
+"""Narrower overlaps hold too little structure to be matched safely."""
+
+MIN_CORRELATION = 0.4
+"""Matches below this correlation are not believed; unrelated strips of powder reach 0.3."""
+
+HIGH_PASS_PX = 8.0
+"""Gaussian sigma of the background removed before matching: illumination must not match."""
+
+LINK_SIGMA_PX = 0.25
+"""Typical error of one accepted match, against which the stage's own error is weighed."""
+
+OUTLIER_PX = 2.0
+"""A match further than this from the solution of all others contradicts them."""
+
+OUTLIER_MADS = 5.0
+
+
+@dataclass(frozen=True)
+class Registration:
+    """Positions found and how.
+
+    Attributes
+    ----------
+    positions_um : (n, 2) array
+        (x, y) of the tile centres.
+    tied : (n,) array of bool
+        Tiles with at least one accepted match.
+    pairs, links, dropped
+        Neighbours that overlap enough, matches used, matches dropped as contradictory.
+    rms_px
+        Root mean square mismatch of the used matches after the global solution.
+    """
+
+    positions_um: NDArray[np.float64]
+    tied: NDArray[np.bool_]
+    pairs: int
+    links: int
+    dropped: int
+    rms_px: float
+
+
+@dataclass(frozen=True)
+class _Link:
+    first: int
+    second: int
+    shift_px: tuple[float, float]  # (rows down, columns right) of second against first
+
+
+def register_tiles(
+    tiles: NDArray[np.float32],
+    positions_um: NDArray[np.float64],
+    pixel_um: float,
+    max_shift_um: float,
+) -> Registration:
+    """Refine stage positions from the overlaps.
+
+    Parameters
+    ----------
+    tiles : (n, rows, columns) array
+        The pictures.
+    positions_um : (n, 2) array
+        (x, y) from the stage.
+    pixel_um
+        Pixel size.
+    max_shift_um
+        Largest error of the stage between two neighbours.
+    """
+    # From the specimen frame (x right, y up) to pixels (rows down, columns right).
+    nominal = np.stack([-positions_um[:, 1], positions_um[:, 0]], axis=1) / pixel_um
+    pairs = _neighbours(nominal, tiles.shape[1:])
+    if not pairs:
+        return Registration(positions_um.copy(), np.zeros(len(tiles), dtype=bool), 0, 0, 0, 0.0)
+    sharp = np.stack([_high_pass(tile) for tile in tiles])
+    search_px = max_shift_um / pixel_um
+    links = []
+    for first, second in pairs:
+        offset = nominal[second] - nominal[first]
+        shift = _match(sharp[first], sharp[second], offset, search_px)
+        if shift is not None:
+            links.append(_Link(first, second, shift))
+    found, used, rms = _solve(nominal, links, search_px)
+    tied = np.zeros(len(tiles), dtype=bool)
+    for link in used:
+        tied[[link.first, link.second]] = True
+    positions = np.stack([found[:, 1], -found[:, 0]], axis=1) * pixel_um
+    return Registration(positions, tied, len(pairs), len(used), len(links) - len(used), rms)
+
+
+def _neighbours(nominal: NDArray[np.float64], shape: tuple[int, ...]) -> list[tuple[int, int]]:
+    """Pairs that share an edge strip: enough overlap across, at least half a tile along."""
+    offset = np.abs(nominal[None] - nominal[:, None])
+    overlap = np.asarray(shape) - offset
+    half = np.asarray(shape) / 2
+    side_by_side = (overlap >= MIN_OVERLAP_PX).all(axis=2) & (overlap >= half).any(axis=2)
+    return [(int(i), int(j)) for i, j in np.argwhere(np.triu(side_by_side, 1))]
+
+
+def _high_pass(tile: NDArray[np.float32]) -> NDArray[np.float32]:
+    filled = np.where(np.isfinite(tile), tile, np.float32(np.nanmedian(tile)))
+    smooth = np.asarray(ndimage.gaussian_filter(filled, HIGH_PASS_PX, mode="nearest"))
+    return (filled - smooth).astype(np.float32)
+
+
+def _match(
+    first: NDArray[np.float32],
+    second: NDArray[np.float32],
+    offset_px: NDArray[np.float64],
+    search_px: float,
+) -> tuple[float, float] | None:
+    """Find where `second` lies relative to `first`, near `offset_px`; None if unclear."""
+    crops, starts = [], []
+    for image, sign in ((first, 1), (second, -1)):
+        low = np.floor(sign * offset_px - search_px).astype(int)
+        high = np.ceil(sign * offset_px + search_px).astype(int) + image.shape
+        low, high = np.maximum(low, 0), np.minimum(high, image.shape)
+        crops.append(image[low[0] : high[0], low[1] : high[1]])
+        starts.append(low)
+    score, overlap = _correlation(*crops)
+    # Axis values: offset of second against first for each element of the score.
+    base = starts[0] - starts[1]
+    rows = base[0] + np.arange(-crops[1].shape[0] + 1, crops[0].shape[0])
+    columns = base[1] + np.arange(-crops[1].shape[1] + 1, crops[0].shape[1])
+    near = (np.abs(rows - offset_px[0]) <= search_px)[:, None] & (
+        np.abs(columns - offset_px[1]) <= search_px
+    )[None, :]
+    allowed = near & (overlap >= MIN_OVERLAP_PX)
+    # Chance correlations are larger in narrow overlaps, as 1 / sqrt(width): rank without them.
+    rank = np.where(allowed, score * np.sqrt(overlap), -np.inf)
+    score = np.where(allowed, score, -np.inf)
+    row, column = np.unravel_index(int(np.argmax(rank)), rank.shape)
+    if not score[row, column] >= MIN_CORRELATION:
+        return None
+    return (
+        float(rows[row] + _vertex(score[row - 1 : row + 2, column])),
+        float(columns[column] + _vertex(score[row, column - 1 : column + 2])),
+    )
+
+
+def _correlation(
+    first: NDArray[np.float32], second: NDArray[np.float32]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Normalised cross-correlation at every shift, and the shorter side of each overlap.
+
+    Element [i, j] belongs to `second` shifted by (i - (rows2 - 1), j - (columns2 - 1)).
+    """
+    full = [a + b - 1 for a, b in zip(first.shape, second.shape, strict=True)]
+    size = [fft.next_fast_len(n, real=True) for n in full]
+
+    def transform(image: NDArray[np.floating]) -> NDArray[np.complexfloating]:
+        return np.asarray(fft.rfft2(image.astype(np.float64), size))
+
+    def back(product: NDArray[np.complexfloating]) -> NDArray[np.float64]:
+        return np.asarray(fft.irfft2(product, size))[: full[0], : full[1]]
+
+    flipped = second[::-1, ::-1]
+    one_first, one_second = transform(np.ones_like(first)), transform(np.ones_like(second))
+    a, b = transform(first), transform(flipped)
+    count = np.maximum(np.rint(back(one_first * one_second)), 1)
+    sum_a, sum_b = back(a * one_second), back(one_first * b)
+    var_a = back(transform(first**2) * one_second) - sum_a**2 / count
+    var_b = back(one_first * transform(flipped**2)) - sum_b**2 / count
+    scale = np.sqrt(np.maximum(var_a, 0) * np.maximum(var_b, 0))
+    floor = 1e-9 * max(float(scale.max()), np.finfo(float).tiny)
+    score = np.where(scale > floor, (back(a * b) - sum_a * sum_b / count) / (scale + floor), 0)
+    sides = [
+        np.minimum.reduce([np.arange(1, n + 1), np.arange(n, 0, -1), np.full(n, min(p, q))])
+        for n, p, q in zip(full, first.shape, second.shape, strict=True)
+    ]
+    return score, np.minimum(sides[0][:, None], sides[1][None, :]).astype(float)
+
+
+def _vertex(three: NDArray[np.float64]) -> float:
+    """Sub-pixel position of the maximum of a parabola through three samples."""
+    if three.size != 3 or not np.isfinite(three).all():
+        return 0.0
+    curvature = three[0] - 2 * three[1] + three[2]
+    return float(0.5 * (three[0] - three[2]) / curvature) if curvature < 0 else 0.0
+
+
+def _solve(
+    nominal: NDArray[np.float64], links: list[_Link], search_px: float
+) -> tuple[NDArray[np.float64], list[_Link], float]:
+    """Least squares over all tiles, dropping one contradictory link at a time."""
+    used = list(links)
+    # The stage is believed to within its search radius (taken as two standard deviations).
+    anchor = (LINK_SIGMA_PX / (search_px / 2)) ** 2 if search_px > 0 else 1.0
+    while used:
+        count = len(nominal)
+        index = np.arange(len(used))
+        first = np.array([link.first for link in used])
+        second = np.array([link.second for link in used])
+        difference = sparse.csc_matrix(
+            (
+                np.concatenate([-np.ones(len(used)), np.ones(len(used))]),
+                (np.concatenate([index, index]), np.concatenate([first, second])),
+            ),
+            shape=(len(used), count),
+        )
+        measured = np.array([link.shift_px for link in used])
+        normal = sparse.csc_matrix(difference.T @ difference + anchor * sparse.identity(count))
+        wanted = difference.T @ measured + anchor * nominal
+        found = np.asarray(spsolve(normal, wanted), dtype=np.float64).reshape(count, 2)
+        residual = np.hypot(*(difference @ found - measured).T)
+        limit = max(OUTLIER_PX, OUTLIER_MADS * float(np.median(residual)))
+        worst = int(np.argmax(residual))
+        if residual[worst] <= limit:
+            return found, used, float(np.sqrt(np.mean(residual**2)))
+        del used[worst]
+    return nominal.copy(), [], 0.0

@@ -1,0 +1,110 @@
+"""Numbers as people read them: significant digits, units, intervals; never an exponent."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any, TypeGuard
+
+Json = Mapping[str, Any]
+
+MISSING = "–"
+NBSP = "\N{NO-BREAK SPACE}"
+
+
+def is_finite(value: object) -> TypeGuard[float]:
+    """Tell whether a value from JSON is a usable number."""
+    return isinstance(value, (int, float)) and math.isfinite(value)
+
+
+def format_number(value: object, digits: int = 3) -> str:
+    """Format to significant digits, without an exponent, thousands apart.
+
+    Examples
+    --------
+    >>> format_number(0.0438), format_number(171798.7), format_number(None), format_number(0)
+    ('0.0438', '171,799', '–', '0')
+    """
+    if isinstance(value, bool) or not is_finite(value):
+        return MISSING
+    number = float(value)  # type: ignore[arg-type]
+    if number == 0 or float(number).is_integer():
+        return f"{number:,.0f}"
+    decimals = max(0, digits - 1 - math.floor(math.log10(abs(number))))
+    return f"{number:,.{decimals}f}"
+
+
+def format_estimate(value: object, se: object = None, unit: str = "") -> str:
+    """Format a value with its standard error, both to the error's second digit.
+
+    Examples
+    --------
+    >>> format_estimate(238.37, 41.2, "µm³").replace(NBSP, " ")
+    '238 ± 41 µm³'
+    >>> format_estimate(6.4127, 0.3149).replace(NBSP, " "), format_estimate(6.4127, None)
+    ('6.41 ± 0.31', '6.41')
+    """
+    if not is_finite(value):
+        return MISSING
+    tail = f"{NBSP}{unit}" if unit else ""
+    if not is_finite(se) or not se:
+        return format_number(value) + tail
+    decimals = max(0, 1 - math.floor(math.log10(float(se))))  # type: ignore[arg-type]
+    return f"{value:,.{decimals}f}{NBSP}±{NBSP}{se:,.{decimals}f}{tail}"
+
+
+def format_percent(value: object, spread: float | None = None) -> str:
+    """Format a fraction in percent, with a decimal where it or its spread is small.
+
+    Examples
+    --------
+    >>> [format_percent(v).replace(NBSP, " ") for v in (0.5484, 0.0213, 0.0, 1.0)]
+    ['55 %', '2.1 %', '0 %', '100 %']
+    """
+    if not is_finite(value):
+        return MISSING
+    percent = 100 * float(value)  # type: ignore[arg-type]
+    small = percent < 10 if spread is None else spread < 10
+    text = f"{percent:.1f}" if small and percent not in (0, 100) else f"{percent:.0f}"
+    return f"{text}{NBSP}%"
+
+
+def format_interval(block: Json) -> str:
+    """Format the interval of a fraction, such as ``95 % interval 40 % to 69 %``."""
+    low, high = block.get("low"), block.get("high")
+    if not (is_finite(low) and is_finite(high)):
+        return "no interval"
+    confidence = block.get("confidence", 0.95)
+    return f"{format_percent(confidence)} interval {format_percent(low)} to {format_percent(high)}"
+
+
+def format_seconds(seconds: object) -> str:
+    """Format a duration.
+
+    Examples
+    --------
+    >>> format_seconds(52.34).replace(NBSP, " "), format_seconds(281.0).replace(NBSP, " ")
+    ('52 s', '4 min 41 s')
+    """
+    if not is_finite(seconds):
+        return MISSING
+    whole = round(float(seconds))  # type: ignore[arg-type]
+    minutes, rest = divmod(whole, 60)
+    return f"{minutes}{NBSP}min {rest}{NBSP}s" if minutes else f"{rest}{NBSP}s"
+
+
+def format_with_unit(value: object, unit: str, digits: int) -> str:
+    """Format a number to significant digits with its unit."""
+    text = format_number(value, digits)
+    return f"{text}{NBSP}{unit}" if unit and text != MISSING else text
+
+
+def format_limit(value: object) -> str:
+    """Format a set value as it was set: no digits are added.
+
+    Examples
+    --------
+    >>> format_limit(1.8), format_limit(2.0), format_limit(None)
+    ('1.8', '2', '–')
+    """
+    return f"{value:g}" if is_finite(value) else MISSING

@@ -1,0 +1,413 @@
+"""From ``results`` to the words and figures of the report; nothing is computed anew here."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+
+from .report_format import (
+    MISSING,
+    NBSP,
+    Json,
+    format_estimate,
+    format_interval,
+    format_limit,
+    format_number,
+    format_percent,
+    format_seconds,
+    format_with_unit,
+    is_finite,
+)
+
+STUDY = {
+    "particles": {
+        "volume_um3": "238",
+        "surface_area_um2": "234",
+        "sphericity": "0.8",
+        "surface_to_volume_per_um": "1.7",
+        "equivalent_diameter_um": "6.4",
+    },
+    "voids": {
+        "volume_um3": "9",
+        "surface_area_um2": "30",
+        "sphericity": "0.7",
+        "surface_to_volume_per_um": "4.1",
+        "equivalent_diameter_um": "2.4",
+    },
+}
+"""Table 1 of Heenan et al. 2020, doi:10.1002/advs.202000362, for NMC622, as printed."""
+STUDY_FREQUENCY, STUDY_DEAD_VOLUME, STUDY_NET_DEAD_VOLUME = "55 %", "3.8 %", "≈ 2 %"
+
+UNITS = {"um": "µm", "um2": "µm²", "um3": "µm³", "1/um": "1/µm", "1": ""}
+FACES_TOO = ("surface_area_um2", "surface_to_volume_per_um", "sphericity")
+ROWS = (
+    ("volume_um3", "Volume", "V", "µm³"),
+    ("volume_grey_um3", "Volume from grey values", "V", "µm³"),
+    ("equivalent_diameter_um", "Equivalent diameter", "dₑ", "µm"),
+    ("equivalent_diameter_grey_um", "Equivalent diameter from grey values", "dₑ", "µm"),
+    ("surface_area_um2", "Surface area", "SA", "µm²"),
+    ("surface_to_volume_per_um", "Surface to volume", "SA:V", "1/µm"),
+    ("sphericity", "Sphericity", "ψ", ""),
+)
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of a table: what, ours, the study's, the truth's, and a remark."""
+
+    name: str
+    measured: str
+    study: str = MISSING
+    truth: str = MISSING
+    remark: str = ""
+
+
+@dataclass(frozen=True)
+class Card:
+    """One headline number."""
+
+    name: str
+    value: str
+    interval: str
+    detail: str
+    truth: str = ""
+
+
+@dataclass(frozen=True)
+class Fact:
+    """A name and its values, one per column."""
+
+    name: str
+    cells: list[str] = field(default_factory=list)
+
+
+def cards(results: Json) -> list[Card]:
+    """Return the headline numbers."""
+    truth = results.get("truth") or {}
+    frequency = results.get("void_frequency") or {}
+    dead = results.get("dead_volume_fraction") or {}
+    particles = results.get("particles") or {}
+    diameter = particles.get("equivalent_diameter_um") or {}
+    count = int(frequency.get("n") or 0)
+    found = frequency.get("k")
+    limit = format_limit(frequency.get("larger_than_um"))
+    with_voids = (
+        f"{found} of {count} whole particles have an internal void larger than {limit} µm"
+        if count
+        else "no whole particle in the field, so no frequency can be given"
+    )
+    return [
+        Card(
+            "Particles with voids",
+            format_percent(frequency.get("value")),
+            format_interval(frequency) if count else "",
+            with_voids,
+            _truth_percent(truth, "void_frequency"),
+        ),
+        Card(
+            "Dead volume",
+            format_percent(dead.get("value")),
+            format_interval(dead) if is_finite(dead.get("value")) else "",
+            "of the particle volume is internal void (all voids over all particles)",
+            _truth_percent(truth, "dead_volume_fraction"),
+        ),
+        Card(
+            "Mean particle diameter",
+            format_estimate(diameter.get("mean"), None, "µm"),
+            f"standard error {format_number(diameter.get('se'), 2)} µm"
+            if is_finite(diameter.get("se"))
+            else "",
+            f"equivalent sphere, {format_number(particles.get('count'))} whole particles",
+            _truth_mean(truth, "particles", "equivalent_diameter_um", "µm"),
+        ),
+    ]
+
+
+def _truth_percent(truth: Json, name: str) -> str:
+    value = (truth.get(name) or {}).get("value")
+    return format_percent(value) if is_finite(value) else ""
+
+
+def _truth_mean(truth: Json, kind: str, name: str, unit: str) -> str:
+    value = ((truth.get(kind) or {}).get(name) or {}).get("mean")
+    return format_estimate(value, None, unit) if is_finite(value) else ""
+
+
+def table_one(results: Json, kind: str) -> list[Row]:
+    """Return the rows of Table 1 for ``"particles"`` or ``"voids"``.
+
+    Where a block ``particles_faces`` or ``voids_faces`` exists, the study's areas stand beside
+    it, since the study counted voxel faces; else beside ours, with a remark.
+    """
+    block = results.get(kind) or {}
+    faces = results.get(f"{kind}_faces") or {}
+    truth = (results.get("truth") or {}).get(kind) or {}
+    study = STUDY[kind]
+    rows = []
+    for name, label, symbol, unit in ROWS:
+        if name not in block:
+            continue
+        of_areas = name in FACES_TOO
+        remark = ""
+        if of_areas and not faces:
+            remark = "The study's value comes from voxel faces."
+        rows.append(
+            Row(
+                f"{label}, {symbol}",
+                _mean(block, name, unit),
+                MISSING if of_areas and faces else study.get(name, MISSING),
+                _mean(truth, name, unit, with_se=False),
+                remark,
+            )
+        )
+        if of_areas and name in faces:
+            rows.append(
+                Row(
+                    f"{label} from voxel faces, {symbol}",
+                    _mean(faces, name, unit),
+                    study.get(name, MISSING) if name != "sphericity" else MISSING,
+                    remark="As the study measured it." if name != "sphericity" else "",
+                )
+            )
+    definition = faces if "sphericity_of_means" in faces else block
+    if is_finite(definition.get("sphericity_of_means")):
+        from_faces = definition is faces
+        rows.append(
+            Row(
+                "Sphericity of the mean V and SA" + (" from voxel faces" if from_faces else ""),
+                format_number(definition["sphericity_of_means"]),
+                study["sphericity"],
+                remark="The study's definition." if from_faces else "",
+            )
+        )
+    return rows
+
+
+def _mean(block: Json, name: str, unit: str, *, with_se: bool = True) -> str:
+    quantity = block.get(name) or {}
+    unit = UNITS.get(str(quantity.get("unit")), unit)
+    return format_estimate(quantity.get("mean"), quantity.get("se") if with_se else None, unit)
+
+
+def dead_volume_rows(results: Json) -> list[Row]:
+    """Return the rows about voids as a share of particles and of volume."""
+    truth = results.get("truth") or {}
+
+    def share(source: Json, name: str, *, interval: bool = False) -> str:
+        block = source.get(name) or {}
+        text = format_percent(block.get("value"))
+        known = interval and is_finite(block.get("low")) and is_finite(block.get("high"))
+        if not known:
+            return text
+        return f"{text} ({format_percent(block['low'])} to {format_percent(block['high'])})"
+
+    limit = format_limit((results.get("void_frequency") or {}).get("larger_than_um"))
+    rows = [
+        Row(
+            f"Particles with a void larger than {limit}{NBSP}µm",
+            share(results, "void_frequency", interval=True),
+            STUDY_FREQUENCY,
+            share(truth, "void_frequency"),
+            "The study names neither a size limit nor the number of particles.",
+        ),
+        Row(
+            "Dead volume: all voids over all particles",
+            share(results, "dead_volume_fraction", interval=True),
+            MISSING,
+            share(truth, "dead_volume_fraction"),
+            "The headline: what fraction of the material's volume is missing.",
+        ),
+    ]
+    if "void_to_particle_volume_ratio" in results:
+        rows.append(
+            Row(
+                "Mean void over mean particle volume",
+                share(results, "void_to_particle_volume_ratio"),
+                STUDY_DEAD_VOLUME,
+                share(truth, "void_to_particle_volume_ratio"),
+                "The study's “percentage of dead volume”.",
+            )
+        )
+    if "net_dead_volume_fraction" in results:
+        rows.append(
+            Row(
+                "The two study figures multiplied",
+                share(results, "net_dead_volume_fraction"),
+                STUDY_NET_DEAD_VOLUME,
+                share(truth, "net_dead_volume_fraction"),
+                "The study's net dead volume: frequency times the ratio above.",
+            )
+        )
+    return rows
+
+
+def measured_sentence(results: Json) -> str:
+    """Say in one sentence what was measured."""
+    parts = []
+    mosaic = results.get("mosaic")
+    timing = results.get("timing") or {}
+    if mosaic:
+        area = mosaic.get("area_um2")
+        square = f" ({format_number(area / 1e6, 2)} mm²)" if is_finite(area) else ""
+        text = f"a radiograph map of {format_number(mosaic.get('tiles'))} tiles{square}"
+        if is_finite(mosaic.get("particles")):
+            text += f" with {format_number(mosaic['particles'])} particles"
+        if is_finite(timing.get("mosaic_s")):
+            text += f", taken in {format_seconds(timing['mosaic_s'])}"
+        parts.append(text)
+    tomograms = results.get("tomograms") or []
+    if tomograms:
+        views = sorted({t["projections"] for t in tomograms if is_finite(t.get("projections"))})
+        number = "one tomogram" if len(tomograms) == 1 else f"{len(tomograms)} tomograms"
+        text = number
+        if views:
+            text += " of " + " or ".join(format_number(v) for v in views) + " projections"
+            text += " each" if len(tomograms) > 1 else ""
+        seconds = [s for s in timing.get("tomography_s") or [] if is_finite(s)]
+        if seconds:
+            text += f", {format_seconds(max(seconds))}" + (" at most" if len(seconds) > 1 else "")
+        parts.append(text)
+    if not parts:
+        return "Measured tables only."
+    sentence = ", then ".join(parts)
+    return f"{sentence[0].upper()}{sentence[1:]}."
+
+
+def warnings(results: Json, extra: list[str]) -> list[str]:
+    """Collect every warning once, in order of importance."""
+    found = [str(w) for w in results.get("warnings") or []]
+    tomograms = results.get("tomograms") or []
+    for number, tomogram in enumerate(tomograms, start=1):
+        prefix = f"Region {number}: " if len(tomograms) > 1 else ""
+        found += [f"{prefix}{w}" for w in tomogram.get("warnings") or [] if str(w) not in found]
+    about: dict[str, list[str]] = {}
+    for name in ("void_frequency", "dead_volume_fraction"):
+        warning = (results.get(name) or {}).get("warning")
+        if warning:
+            about.setdefault(str(warning), []).append(_WORDS[name])
+    found += [f"{' and '.join(names).capitalize()}: {warning}." for warning, names in about.items()]
+    return list(dict.fromkeys([*found, *extra]))
+
+
+_WORDS = {"void_frequency": "void frequency", "dead_volume_fraction": "dead volume"}
+
+
+def tomogram_facts(results: Json) -> list[Fact]:
+    """Return the facts of each tomogram, a column per tomogram."""
+    tomograms = results.get("tomograms") or []
+
+    def number(name: str, unit: str = "", digits: int = 3):
+        return lambda t: format_with_unit(t.get(name), unit, digits)
+
+    wanted = (
+        ("Centre x, y, z", lambda t: _center(t.get("center_um"))),
+        ("Projections", number("projections")),
+        ("Voxel", number("voxel_um", "µm")),
+        ("Particles / voids", lambda t: _pair(t.get("particles"), t.get("voids"))),
+        ("Signal to noise in particles", number("snr")),
+        ("Transmission, mean of field", lambda t: format_percent(t.get("transmission_mean"))),
+        ("… behind particles", lambda t: format_percent(t.get("transmission_footprint"))),
+        ("… lowest", lambda t: format_percent(t.get("transmission_min"))),
+        ("Threshold", number("threshold_per_um", "1/µm")),
+        (
+            "Rotation centre, column",
+            lambda t: format_estimate(t.get("rotation_center_column"), t.get("rotation_center_se")),
+        ),
+    )
+    facts = [Fact(name, [show(t) for t in tomograms]) for name, show in wanted]
+    return [fact for fact in facts if any(value != MISSING for value in fact.cells)]
+
+
+def _center(center: object) -> str:
+    if not isinstance(center, (list, tuple)) or not all(is_finite(v) for v in center):
+        return MISSING
+    return ", ".join(f"{v:.1f}" for v in center) + f"{NBSP}µm"
+
+
+def _pair(particles: object, voids: object) -> str:
+    if not (is_finite(particles) or is_finite(voids)):
+        return MISSING
+    return f"{format_number(particles)} / {format_number(voids)}"
+
+
+def timing_facts(results: Json) -> list[Row]:
+    """Return measured times beside the study's."""
+    timing = results.get("timing") or {}
+    rows = []
+    if is_finite(timing.get("mosaic_s")):
+        rows.append(Row("Radiograph map", format_seconds(timing["mosaic_s"]), "under 1 min"))
+    seconds = timing.get("tomography_s") or []
+    for number, value in enumerate(seconds, start=1):
+        name = f"Tomogram {number}" if len(seconds) > 1 else "Tomogram"
+        rows.append(Row(name, format_seconds(value), "under 5 min"))
+    if is_finite(timing.get("beam_on_fraction")):
+        rows.append(Row("Share of that time exposing", format_percent(timing["beam_on_fraction"])))
+    return rows
+
+
+def flatten(block: object, prefix: str = "") -> Iterator[tuple[str, str]]:
+    """Yield dotted names and values of nested provenance."""
+    if isinstance(block, Mapping):
+        for key, value in block.items():
+            yield from flatten(value, f"{prefix}.{key}" if prefix else str(key))
+    elif isinstance(block, (list, tuple)) and len(block) > 8:
+        yield prefix, f"{block[0]} … {block[-1]} ({len(block)} values)"
+    elif isinstance(block, (list, tuple)):
+        yield prefix, ", ".join(str(value) for value in block)
+    elif block is not None:
+        yield prefix, str(block)
+
+
+def provenance(results: Json) -> list[tuple[str, str]]:
+    """Return everything needed to trace and repeat the analysis."""
+    rows = [("schema", str(results.get("schema", MISSING)))]
+    mosaic = results.get("mosaic") or {}
+    if mosaic.get("uid"):
+        rows.append(("mosaic run", str(mosaic["uid"])))
+    for number, tomogram in enumerate(results.get("tomograms") or [], start=1):
+        if tomogram.get("uid"):
+            rows.append((f"tomogram {number} run", str(tomogram["uid"])))
+    for name in ("source", "software", "parameters"):
+        rows += list(flatten(results.get(name) or {}, name))
+    return rows
+
+
+def detection_limit(results: Json) -> str:
+    """Say which voids count and what that leaves out."""
+    limit = (results.get("void_frequency") or {}).get("larger_than_um")
+    if not is_finite(limit):
+        return "No size limit was applied to voids; the smallest ones may be noise."
+    return (
+        f"Voids count from an equivalent diameter of {format_limit(limit)} µm. Smaller ones are "
+        "missed too often at these settings to be counted fairly, so “no void found” means none "
+        "larger than that."
+    )
+
+
+def interval_method(results: Json) -> str:
+    """Say how the intervals were made."""
+    frequency = results.get("void_frequency") or {}
+    dead = results.get("dead_volume_fraction") or {}
+    methods = []
+    if frequency.get("method"):
+        methods.append(f"void frequency: {frequency['method']}, n = {frequency.get('n')}")
+    if dead.get("method"):
+        methods.append(f"dead volume: {dead['method']}")
+    told = f" Methods: {'; '.join(methods)}." if methods else ""
+    return (
+        "They tell how far the number could be off because only these particles were measured. "
+        "They do not cover whether these particles represent the lot: that depends on how the "
+        f"powder was sampled.{told}"
+    )
+
+
+def area_definition(results: Json) -> str:
+    """Say which surface areas the tables hold."""
+    ours = (
+        "Ours is the Crofton estimate over 13 directions, free of bias on smooth surfaces. The "
+        "study added up voxel faces, which reads 1.5 times as much and makes a perfect sphere's "
+        "sphericity 0.67."
+    )
+    if results.get("particles_faces"):
+        return f"{ours} Rows “from voxel faces” use the study's way."
+    return f"{ours} Its areas, SA:V and sphericity therefore do not compare directly."

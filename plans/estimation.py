@@ -1,0 +1,172 @@
+"""What a plan will cost, found by walking its messages through the timing model."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from bluesky.utils import Msg, MsgGenerator
+
+from zoneplate.devices.configuration import InstrumentConfiguration
+from zoneplate.devices.microscope import ImageKey, Microscope
+from zoneplate.devices.timing import move_time_s
+
+from .screening import CHOOSE_REGIONS
+
+BYTES_PER_PIXEL = 2
+BYTES_PER_VOXEL = 4
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """The cost of a plan.
+
+    Attributes
+    ----------
+    time_s
+        Instrument time.
+    beam_s
+        Of that, time with frames being exposed in an open beam.
+    frames
+        Number of frames.
+    dose_photons_per_um2
+        Detected photons per um2 that the most exposed field would give with nothing in it.
+    disk_bytes
+        Size of the frames.
+    memory_bytes
+        Of one reconstructed volume and the filtered projections it is kept up to date with.
+    """
+
+    time_s: float
+    beam_s: float
+    frames: int
+    dose_photons_per_um2: float
+    disk_bytes: int
+    memory_bytes: int
+
+
+class _Walk:
+    """The state of the instrument while messages pass by."""
+
+    def __init__(self) -> None:
+        self.now_s = self.beam_s = self.field_s = self.longest_field_s = 0.0
+        self.frames = self.disk_bytes = self.projections = self.most_projections = 0
+        self.pixels: tuple[int, int] = (0, 0)
+        self.exposure_s, self.binning, self.key = 1.0, 8, ImageKey.PROJECTION
+        self.ready_s: dict[Any, float] = {}
+        self.exposure_end_s = 0.0
+        self.targets: dict[str, float] = {}
+        self.arrival_s: dict[str, float] = {}
+        self.shutter: Any = None
+
+    def wait_for(self, group: Any, until_s: float) -> None:
+        self.ready_s[group] = max(self.ready_s.get(group, self.now_s), until_s)
+
+    def set(self, message: Msg, microscope: Microscope) -> None:
+        value, group = message.args[0], message.kwargs.get("group")
+        device, camera, stage = message.obj, microscope.camera, microscope.stage
+        configuration = microscope.configuration
+        if device is microscope.shutter:
+            travel_s = configuration.shutter.travel_s if value != self.shutter else 0.0
+            self.shutter = value
+            self.wait_for(group, self.now_s + travel_s)
+        elif device in (stage.x, stage.y, stage.z, stage.theta):
+            name = device.attr_name
+            axis = getattr(configuration.stage, name)
+            distance = float(value) - self.targets.get(name, 0.0)
+            if distance:
+                self.targets[name] = float(value)
+                self.arrival_s[name] = (
+                    self.now_s
+                    + move_time_s(distance, axis.velocity, axis.acceleration_s)
+                    + axis.settle_s
+                )
+            self.wait_for(group, self.arrival_s.get(name, self.now_s))
+        elif device is camera.exposure_s:
+            self.exposure_s = float(value)
+        elif device is camera.binning:
+            self.binning = int(value)
+        elif device is camera.image_key:
+            self.key = ImageKey(value)
+
+    def trigger(self, message: Msg, microscope: Microscope) -> None:
+        configuration, group = microscope.configuration, message.kwargs.get("group")
+        if message.obj is microscope.camera.exposed:
+            self.wait_for(group, self.exposure_end_s)
+        elif message.obj is microscope.camera:
+            self.exposure_end_s = self.now_s + self.exposure_s
+            self.wait_for(group, self.exposure_end_s + configuration.camera.readout_s[self.binning])
+            self.count_frame(configuration)
+
+    def count_frame(self, configuration: InstrumentConfiguration) -> None:
+        rows, columns = configuration.camera.detector.shape(self.binning)
+        self.pixels = rows, columns
+        self.frames += 1
+        self.disk_bytes += rows * columns * BYTES_PER_PIXEL
+        if self.key != ImageKey.DARK:
+            self.beam_s += self.exposure_s
+        if self.key == ImageKey.PROJECTION:
+            self.projections += 1
+            self.field_s += self.exposure_s
+            self.most_projections = max(self.most_projections, self.projections)
+            self.longest_field_s = max(self.longest_field_s, self.field_s)
+
+
+def estimate(plan: MsgGenerator[Any]) -> Estimate:
+    """Return what a plan will cost, without running it.
+
+    Parameters
+    ----------
+    plan
+        A plan that was not started; it is used up.
+
+    Returns
+    -------
+    Estimate
+        Time, dose, disk and memory.
+
+    Raises
+    ------
+    ConfigurationError
+        If the plan refuses its arguments.
+
+    Examples
+    --------
+    ::
+
+        estimate(tomography(microscope)).time_s
+    """
+    walk = _Walk()
+    microscope: Microscope | None = None
+    answer: Any = None
+    while True:
+        try:
+            message = plan.send(answer)
+        except StopIteration:
+            break
+        answer = None
+        root = getattr(message.obj, "root", None)
+        if isinstance(root, Microscope):
+            microscope = root
+        if message.command == "set" and microscope is not None:
+            walk.set(message, microscope)
+        elif message.command == "trigger" and microscope is not None:
+            walk.trigger(message, microscope)
+        elif message.command == "wait":
+            group = message.args[0] if message.args else message.kwargs.get("group")
+            walk.now_s = max(walk.now_s, walk.ready_s.pop(group, walk.now_s))
+        elif message.command == "sleep":
+            walk.now_s += float(message.args[0])
+        elif message.command == "open_run":
+            walk.projections, walk.field_s = 0, 0.0
+        elif message.command == CHOOSE_REGIONS:
+            answer = [(0.0, 0.0, 0.0)] * int(message.args[1])
+    flux = microscope.configuration.source.flux_per_um2_s if microscope is not None else 0.0
+    rows, columns = walk.pixels
+    volume_bytes = rows * columns * columns * BYTES_PER_VOXEL
+    return Estimate(
+        time_s=walk.now_s,
+        beam_s=walk.beam_s,
+        frames=walk.frames,
+        dose_photons_per_um2=flux * walk.longest_field_s,
+        disk_bytes=walk.disk_bytes,
+        memory_bytes=volume_bytes + walk.most_projections * rows * columns * BYTES_PER_VOXEL,
+    )

@@ -1,0 +1,21 @@
+"""The simulated microscope: specimens, physics, clock, and the devices over them."""
+
+from .clock import VirtualClock, attach
+from .imperfections import Imperfections
+from .microscope import SimulatedMicroscope, simulated_microscope
+from .powders import nmc622, nmc811
+from .specimen import Particle, Specimen, Support, Void
+
+__all__ = [
+    "Imperfections",
+    "Particle",
+    "SimulatedMicroscope",
+    "Specimen",
+    "Support",
+    "VirtualClock",
+    "Void",
+    "attach",
+    "nmc622",
+    "nmc811",
+    "simulated_microscope",
+]

@@ -1,0 +1,125 @@
+"""One motion axis of the simulated stage: trapezoidal profile, settling, limits, repeatability."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from zoneplate.devices.configuration import AxisConfiguration
+from zoneplate.devices.timing import move_fraction, move_time_s
+
+from .clock import Event, VirtualClock
+
+
+class SimulatedAxis:
+    """An axis that needs the time it needs.
+
+    Parameters
+    ----------
+    name
+        What the axis is called, for messages and for its random stream.
+    configuration
+        Limits, velocity and settling.
+    clock
+        The instrument clock.
+    rng
+        Source of the repeatability error; None for an axis that arrives exactly.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        configuration: AxisConfiguration,
+        clock: VirtualClock,
+        rng: np.random.Generator | None,
+    ) -> None:
+        self.name = name
+        self.configuration = configuration
+        self.velocity = configuration.velocity
+        self.acceleration_s = configuration.acceleration_s
+        self.low, self.high = configuration.low, configuration.high
+        self._clock = clock
+        self._rng = rng
+        self._start = self._target = self._arrived = 0.0
+        self._start_s = clock.now()
+        self._arrival: Event | None = None
+        self._done: list[Callable[[bool], None]] = []
+
+    @property
+    def moving(self) -> bool:
+        """Whether the axis is moving or settling."""
+        return self._arrival is not None
+
+    @property
+    def setpoint(self) -> float:
+        """Where the axis was last told to go."""
+        return self._target
+
+    def readback(self) -> float:
+        """Return what the encoder reads now."""
+        if self._arrival is None:
+            return self._arrived
+        fraction = move_fraction(
+            self._clock.now() - self._start_s,
+            self._target - self._start,
+            self.velocity,
+            self.acceleration_s,
+        )
+        return self._start + fraction * (self._target - self._start)
+
+    def expected_s(self, target: float) -> float:
+        """Return how long a move from here to `target` takes, with settling.
+
+        An axis at rest counts from its setpoint: what it missed it by is within the deadband,
+        and a move to where it already is takes no time.
+        """
+        distance = target - (self.readback() if self.moving else self._target)
+        if distance == 0:
+            return 0.0
+        return (
+            move_time_s(distance, self.velocity, self.acceleration_s) + self.configuration.settle_s
+        )
+
+    def move_to(self, target: float, done: Callable[[bool], None]) -> None:
+        """Start a move; `done(arrived)` is called when it ended.
+
+        A new target while moving ends the old move (its `done` gets False) and starts from
+        where the axis is; the same target again just waits for the arrival.
+        """
+        if self._arrival is not None and target == self._target:
+            self._done.append(done)
+            return
+        expected_s = self.expected_s(target)
+        self._end(arrived=False)
+        self._start, self._target = self._arrived, target
+        self._start_s = self._clock.now()
+        self._done = [done]
+        self._arrival = self._clock.call_later(
+            expected_s, self._arrive if expected_s else self._stay
+        )
+
+    def stop(self) -> None:
+        """Stop where the axis is; one that stands keeps its setpoint."""
+        if self._arrival is not None:
+            self._end(arrived=False)
+            self._target = self._arrived
+
+    def _arrive(self) -> None:
+        self._arrived = self._target
+        if self._rng is not None:
+            self._arrived += float(self._rng.normal(0.0, self.configuration.repeatability))
+        self._end(arrived=True)
+
+    def _stay(self) -> None:
+        self._end(arrived=True)
+
+    def _end(self, *, arrived: bool) -> None:
+        if self._arrival is not None:
+            self._arrival.cancel()
+            if not arrived:
+                self._arrived = self.readback()
+        self._arrival = None
+        waiting, self._done = self._done, []
+        for done in waiting:
+            done(arrived)

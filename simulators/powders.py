@@ -1,0 +1,367 @@
+"""Powders settled on tape: monolayers whose truth is that of the study.
+
+Sizes of NMC622 follow Table 1 of Heenan et al. 2020 (doi:10.1002/advs.202000362): its mean
+equivalent diameter (6.4 um) and mean volume (238 um3) together fix a log-normal distribution, and
+so do those of the voids (2.4 um, 9 um3).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from zoneplate.devices.errors import ConfigurationError
+
+from .ellipsoids import Ellipsoids, contact_gap
+from .materials import NMC622, NMC811
+from .specimen import Particle, Specimen, Support, Void
+
+Floats = NDArray[np.float64]
+
+FIELD_UM = 64.0
+"""Side of the field that densities are quoted for."""
+
+LAYER_WIDTH_UM = 544.0
+LAYER_HEIGHT_UM = 352.0
+"""Default extent along x and y: the study's map of 8 x 5 fields and a quarter of a field around."""
+
+TAPE_MARGIN_UM = 28.0
+"""How far the tape reaches beyond the powder on each side."""
+
+VOID_WALL_UM = 1.0
+"""Solid kept around a void where the particle is large enough: two voxels at binning 8."""
+
+_SMALL_PARTICLE_VOID = 0.5
+"""Largest void of a particle too small for a wall, as a fraction of its diameter."""
+
+_PLACEMENT_TRIALS = 5000
+_CONTACT_CLEARANCE_UM = 1e-6
+"""Kept between neighbours, so that rounding cannot turn a contact into an overlap."""
+
+
+@dataclass(frozen=True)
+class Powder:
+    """What a powder is made of.
+
+    Attributes
+    ----------
+    name, material
+        What it is called, and its formula with density.
+    median_um, sigma
+        Log-normal distribution of the particles' equivalent diameters: the median, and the
+        standard deviation of the logarithm.
+    smallest_um, largest_um
+        Diameters outside are drawn again.
+    per_field
+        Particles per 64 x 64 um.
+    void_fraction
+        Fraction of the particles that have a void.
+    void_median_um, void_sigma
+        Log-normal distribution of the voids' equivalent diameters.
+    axis_ratio, void_axis_ratio
+        Largest ratio of the longest to the shortest axis.
+    """
+
+    name: str
+    material: str
+    median_um: float
+    sigma: float
+    smallest_um: float
+    largest_um: float
+    per_field: float
+    void_fraction: float = 0.0
+    void_median_um: float = 2.315
+    void_sigma: float = 0.27
+    axis_ratio: float = 1.1
+    void_axis_ratio: float = 1.3
+
+    def __post_init__(self) -> None:
+        positive = ("median_um", "smallest_um", "void_median_um")
+        if any(not getattr(self, name) > 0 for name in positive) or self.per_field < 0:
+            raise ConfigurationError(f"powder {self.name}: sizes and densities must be above 0")
+        if not self.smallest_um < self.median_um < self.largest_um:
+            raise ConfigurationError(
+                f"powder {self.name}: median {self.median_um} um must lie between smallest "
+                f"{self.smallest_um} and largest {self.largest_um} um"
+            )
+        if not 0 <= self.void_fraction <= 1:
+            raise ConfigurationError(
+                f"powder {self.name}: void fraction {self.void_fraction} must be 0 to 1"
+            )
+        if min(self.axis_ratio, self.void_axis_ratio) < 1 or min(self.sigma, self.void_sigma) < 0:
+            raise ConfigurationError(
+                f"powder {self.name}: axis ratios must be at least 1 and sigmas at least 0"
+            )
+
+
+def nmc622(
+    seed: int = 0,
+    *,
+    width_um: float = LAYER_WIDTH_UM,
+    height_um: float = LAYER_HEIGHT_UM,
+    per_field: float = 30.0,
+    void_fraction: float = 0.55,
+) -> Specimen:
+    """Return a monolayer of NMC622 whose truth is Table 1 of the study.
+
+    Parameters
+    ----------
+    seed
+        The same seed gives the same specimen.
+    width_um, height_um
+        Extent along x and y, centred on 0.
+    per_field
+        Particles per 64 x 64 um.
+    void_fraction
+        Fraction of the particles with a void. A void keeps a wall of 1 um where it can, so the
+        smallest particles carry fewer of them.
+
+    Raises
+    ------
+    ConfigurationError
+        If a value is not possible, or so many particles find no place.
+
+    Examples
+    --------
+    >>> specimen = nmc622(seed=1, width_um=128, height_um=128)
+    >>> len(specimen.particles), len(specimen.voids)
+    (120, 66)
+    """
+    powder = Powder(
+        name="nmc622",
+        material=NMC622,
+        median_um=5.84,
+        sigma=0.428,
+        smallest_um=1.0,
+        largest_um=40.0,
+        per_field=per_field,
+        void_fraction=void_fraction,
+    )
+    return settle(powder, seed, width_um=width_um, height_um=height_um)
+
+
+def nmc811(
+    seed: int = 0,
+    *,
+    width_um: float = LAYER_WIDTH_UM,
+    height_um: float = LAYER_HEIGHT_UM,
+    per_field: float = 14.0,
+) -> Specimen:
+    """Return a monolayer of NMC811: near-spherical, dense, 5 to 30 um.
+
+    The study gives the range of sizes; the median of 10 um, the spread and the density on the
+    tape, which covers about 40 % of the area, are assumptions. Surfaces are smooth.
+
+    Parameters
+    ----------
+    seed
+        The same seed gives the same specimen.
+    width_um, height_um
+        Extent along x and y, centred on 0.
+    per_field
+        Particles per 64 x 64 um.
+
+    Raises
+    ------
+    ConfigurationError
+        If a value is not possible, or so many particles find no place.
+    """
+    powder = Powder(
+        name="nmc811",
+        material=NMC811,
+        median_um=10.0,
+        sigma=0.4,
+        smallest_um=5.0,
+        largest_um=30.0,
+        per_field=per_field,
+    )
+    return settle(powder, seed, width_um=width_um, height_um=height_um)
+
+
+def settle(powder: Powder, seed: int, *, width_um: float, height_um: float) -> Specimen:
+    """Return a monolayer of a powder on tape.
+
+    Every particle rests on the tape with its lowest point. Places are drawn at random, for the
+    largest particles first, until none interpenetrates (random sequential adsorption); round
+    particles may reach over smaller ones.
+
+    Parameters
+    ----------
+    powder
+        What it is made of.
+    seed
+        The same seed gives the same specimen.
+    width_um, height_um
+        Extent along x and y of the particles' centres, centred on 0.
+
+    Raises
+    ------
+    ConfigurationError
+        If the extent is not possible, or so many particles find no place.
+    """
+    if not (0 < width_um < math.inf and 0 < height_um < math.inf):
+        raise ConfigurationError(
+            f"a layer of {width_um} x {height_um} um is not possible: both must be above 0"
+        )
+    random = np.random.default_rng(seed)
+    count = round(powder.per_field * width_um * height_um / FIELD_UM**2)
+    diameter = _diameters(powder, count, random)
+    semi_axes = _semi_axes(diameter, powder.axis_ratio, random)
+    layer = Ellipsoids(np.zeros((count, 3)), semi_axes, _orientations(count, random))
+    layer.center[:, 2] = layer.half_extent[:, 2]
+    placed = _place(
+        layer.center,
+        layer.packed_shape,
+        layer.bounding_radius,
+        np.argsort(-diameter),
+        width_um,
+        height_um,
+        random,
+    )
+    if placed < count:
+        raise ConfigurationError(
+            f"powder {powder.name}: only {placed} of {count} particles find a place on "
+            f"{width_um:g} x {height_um:g} um; lower per_field ({powder.per_field:g})"
+        )
+    voids = _voids(powder, layer, random)
+    particles = tuple(
+        Particle(
+            str(index + 1),
+            _vector(layer.center[index]),
+            _vector(layer.semi_axes[index]),
+            _quaternion(layer.quaternion[index]),
+            powder.material,
+            voids.get(index, ()),
+        )
+        for index in range(count)
+    )
+    support = Support(
+        width_um=width_um + 2 * TAPE_MARGIN_UM, height_um=height_um + 2 * TAPE_MARGIN_UM
+    )
+    return Specimen(particles, support, powder.name, seed)
+
+
+def _vector(values: Floats) -> tuple[float, float, float]:
+    x, y, z = values.tolist()
+    return x, y, z
+
+
+def _quaternion(values: Floats) -> tuple[float, float, float, float]:
+    w, x, y, z = values.tolist()
+    return w, x, y, z
+
+
+def _diameters(powder: Powder, count: int, random: np.random.Generator) -> Floats:
+    diameter = powder.median_um * np.exp(powder.sigma * random.standard_normal(count))
+    while True:
+        outside = (diameter < powder.smallest_um) | (diameter > powder.largest_um)
+        again = int(outside.sum())
+        if again == 0:
+            return diameter
+        diameter[outside] = powder.median_um * np.exp(powder.sigma * random.standard_normal(again))
+
+
+def _semi_axes(diameter: Floats, largest_ratio: float, random: np.random.Generator) -> Floats:
+    """Return axes of the given equivalent diameter whose ratios stay below the largest."""
+    stretch = random.uniform(0.0, math.log(largest_ratio), (len(diameter), 3))
+    stretch -= stretch.mean(axis=1, keepdims=True)
+    return 0.5 * diameter[:, None] * np.exp(stretch)
+
+
+def _orientations(count: int, random: np.random.Generator) -> Floats:
+    """Return quaternions of uniformly random rotations."""
+    quaternion = random.standard_normal((count, 4))
+    return quaternion / np.linalg.norm(quaternion, axis=1, keepdims=True)
+
+
+def _voids(
+    powder: Powder, layer: Ellipsoids, random: np.random.Generator
+) -> dict[int, tuple[Void, ...]]:
+    """Return one void for the wanted fraction of the particles, by particle.
+
+    Void sizes are drawn first and keep their distribution. Then each, the largest first, goes to
+    any particle that can hold it with a full wall: so the chance of a void rises with size only
+    as far as it has to.
+    """
+    count = round(powder.void_fraction * len(layer))
+    diameter = np.sort(
+        powder.void_median_um * np.exp(powder.void_sigma * random.standard_normal(count))
+    )[::-1]
+    semi_axes = _semi_axes(diameter, powder.void_axis_ratio, random)
+    needed = semi_axes.max(axis=1)
+    orientation = _orientations(count, random)
+    inner_radius = layer.semi_axes.min(axis=1)
+    free = random.permutation(len(layer))
+    voids: dict[int, tuple[Void, ...]] = {}
+    for k in range(count):
+        fits = np.flatnonzero(inner_radius[free] >= needed[k] + VOID_WALL_UM)
+        # The order is random already. If none fits, the largest that is left has to do.
+        place = int(fits[0]) if fits.size else int(np.argmax(inner_radius[free]))
+        host = int(free[place])
+        free = np.delete(free, place)
+        axes, reach = semi_axes[k], needed[k]
+        if not fits.size:
+            shrink = min(1.0, _SMALL_PARTICLE_VOID * inner_radius[host] / reach)
+            axes, reach = axes * shrink, reach * shrink
+        slack = max(0.0, inner_radius[host] - reach - VOID_WALL_UM)
+        direction = random.standard_normal(3)
+        direction *= slack * np.cbrt(random.random()) / np.linalg.norm(direction)
+        voids[host] = (
+            Void(
+                f"v{host + 1}",
+                _vector(layer.center[host] + direction),
+                _vector(axes),
+                _quaternion(orientation[k]),
+            ),
+        )
+    return voids
+
+
+@njit(cache=True, nogil=True)
+def _place(
+    center: Floats,
+    shape: Floats,
+    radius: Floats,
+    order: NDArray[np.intp],
+    width: float,
+    height: float,
+    random: np.random.Generator,
+) -> int:  # pragma: no cover - compiled
+    """Fill in x and y of every centre, in this order; return how many found a place."""
+    if len(order) == 0:
+        return 0
+    cell = 2 * radius.max()
+    columns, rows = int(width / cell) + 1, int(height / cell) + 1
+    first = np.full((columns, rows), -1)
+    following = np.full(len(order), -1)
+    for placed in range(len(order)):
+        i = order[placed]
+        free = False
+        for _ in range(_PLACEMENT_TRIALS):
+            x, y = random.random() * width, random.random() * height
+            a, b = int(x / cell), int(y / cell)
+            center[i, 0], center[i, 1] = x - width / 2, y - height / 2
+            free = True
+            for p in range(max(0, a - 1), min(columns, a + 2)):
+                for q in range(max(0, b - 1), min(rows, b + 2)):
+                    j = first[p, q]
+                    while free and j >= 0:
+                        dx = center[j, 0] - center[i, 0]
+                        dy = center[j, 1] - center[i, 1]
+                        dz = center[j, 2] - center[i, 2]
+                        reach = radius[i] + radius[j]
+                        if dx * dx + dy * dy + dz * dz < reach * reach:
+                            gap = contact_gap(shape[i], shape[j], dx, dy, dz)
+                            free = gap >= _CONTACT_CLEARANCE_UM
+                        j = following[j]
+            if free:
+                following[i] = first[a, b]
+                first[a, b] = i
+                break
+        if not free:
+            return placed
+    return len(order)

@@ -1,0 +1,210 @@
+"""Specimens as plain CSV, so that anybody can bring their own truth.
+
+A row per particle or void, with the columns of `COLUMNS` in any order:
+
+``kind``
+    ``particle`` or ``void``.
+``id``
+    Any text; unique among particles and among voids.
+``parent``
+    For a void the id of its particle, which may stand anywhere in the file; else empty.
+``x_um y_um z_um``
+    Centre in the sample frame; the tape fills ``z < 0``.
+``a_um b_um c_um``
+    Semi-axes.
+``qw qx qy qz``
+    Orientation as a unit quaternion.
+``material``
+    Formula and density of a particle, such as ``LiNi0.6Mn0.2Co0.2O2@4.77``; empty for a void.
+
+Rows are numbered as a text editor or spreadsheet does: the header is row 1.
+"""
+
+from __future__ import annotations
+
+import csv
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn
+
+from zoneplate.devices.errors import ConfigurationError
+
+from .specimen import Particle, Specimen, SpecimenError, Support, Void
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_NUMBERS = ("x_um", "y_um", "z_um", "a_um", "b_um", "c_um", "qw", "qx", "qy", "qz")
+
+COLUMNS = ("kind", "id", "parent", *_NUMBERS, "material")
+"""The columns of a specimen file."""
+
+SUPPORT_MARGIN_UM = 32.0
+"""How far the default tape reaches beyond the outermost particle."""
+
+
+def write_specimen(specimen: Specimen, path: Path) -> None:
+    """Write particles and voids; the shortest digits that read back to the same numbers.
+
+    Parameters
+    ----------
+    specimen
+        Its support, name and seed are not part of the format.
+    path
+        The file, overwritten.
+    """
+    with path.open("w", newline="", encoding="utf-8") as stream:
+        writer = csv.writer(stream, lineterminator="\n")
+        writer.writerow(COLUMNS)
+        for particle in specimen.particles:
+            writer.writerow(_row(particle, "", particle.material))
+            for void in particle.voids:
+                writer.writerow(_row(void, particle.id, ""))
+
+
+def read_specimen(
+    path: Path, *, support: Support | None = None, name: str | None = None
+) -> Specimen:
+    """Read a specimen file.
+
+    Parameters
+    ----------
+    path
+        The file.
+    support
+        What carries the particles; by default a tape that reaches `SUPPORT_MARGIN_UM` beyond the
+        outermost particle, and at least as far as `Support` does by default.
+    name
+        By default the name of the file without its suffix.
+
+    Raises
+    ------
+    ConfigurationError
+        Naming file, row and ids: if the file cannot be read, a column is missing or unknown, a
+        value is not possible, an id is unknown or occurs twice, or the specimen cannot exist.
+    """
+    return _Reader(path).read(support, name or path.stem)
+
+
+def _row(item: Particle | Void, parent: str, material: str) -> list[str]:
+    numbers = (*item.center_um, *item.semi_axes_um, *item.orientation)
+    return [item.kind, item.id, parent, *(repr(float(number)) for number in numbers), material]
+
+
+class _Reader:
+    """Reads one file, remembering which row everything came from."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.rows: dict[tuple[str, str], int] = {}
+        self.particles: dict[str, Particle] = {}
+        self.voids: list[tuple[str, Void]] = []
+
+    def read(self, support: Support | None, name: str) -> Specimen:
+        for row, record in self._records():
+            self._add(row, record)
+        inside: dict[str, list[Void]] = {}
+        for parent, void in self.voids:
+            if parent not in self.particles:
+                self._refuse(
+                    f"void {void.id!r} has the parent {parent!r}, which is no particle of this "
+                    f"file; name an existing one",
+                    self.rows["void", void.id],
+                )
+            inside.setdefault(parent, []).append(void)
+        particles = tuple(
+            replace(particle, voids=tuple(inside.get(particle.id, ())))
+            for particle in self.particles.values()
+        )
+        try:
+            return Specimen(particles, support or _tape_under(particles), name=name)
+        except SpecimenError as error:
+            self._refuse(str(error), *(self.rows[item] for item in error.objects))
+
+    def _records(self) -> Iterator[tuple[int, dict[str, str]]]:
+        try:
+            with self.path.open(newline="", encoding="utf-8-sig") as stream:
+                reader = csv.reader(stream)
+                header = [column.strip() for column in next(reader, [])]
+                self._check_header(header)
+                for fields in reader:
+                    if not fields:
+                        continue
+                    if len(fields) != len(header):
+                        self._refuse(
+                            f"{len(fields)} fields where the header has {len(header)}; "
+                            f"write every field, empty ones too",
+                            reader.line_num,
+                        )
+                    values = (field.strip() for field in fields)
+                    yield reader.line_num, dict(zip(header, values, strict=True))
+        except OSError as error:
+            raise ConfigurationError(
+                f"specimen file {self.path} cannot be read: {error.strerror}; check the path"
+            ) from error
+        except (UnicodeDecodeError, csv.Error) as error:
+            raise ConfigurationError(
+                f"specimen file {self.path} is not a CSV text file: {error}"
+            ) from error
+
+    def _check_header(self, header: list[str]) -> None:
+        missing = [column for column in COLUMNS if column not in header]
+        if missing:
+            self._refuse(f"column {missing[0]} is missing; needed: {','.join(COLUMNS)}", 1)
+        unknown = [column for column in header if column not in COLUMNS]
+        if unknown:
+            self._refuse(f"column {unknown[0]!r} is unknown; allowed: {','.join(COLUMNS)}", 1)
+        if len(header) != len(COLUMNS):
+            self._refuse("a column occurs twice; remove one", 1)
+
+    def _add(self, row: int, record: dict[str, str]) -> None:
+        kind, identity, parent = record["kind"], record["id"], record["parent"]
+        if kind not in ("particle", "void"):
+            self._refuse(f"kind {kind!r} is unknown; allowed: particle, void", row)
+        if (kind, identity) in self.rows:
+            self._refuse(
+                f"{kind} id {identity!r} occurs twice; every {kind} needs its own id",
+                self.rows[kind, identity],
+                row,
+            )
+        if (kind == "void") != bool(parent):
+            self._refuse(
+                f"{kind} {identity!r} has the parent {parent!r}; a void needs the id of its "
+                f"particle there, a particle nothing",
+                row,
+            )
+        if kind == "void" and record["material"]:
+            self._refuse(f"void {identity!r} has a material; leave it empty", row)
+        x, y, z, a, b, c, qw, qx, qy, qz = (self._number(row, record, name) for name in _NUMBERS)
+        shape = ((x, y, z), (a, b, c), (qw, qx, qy, qz))
+        try:
+            if kind == "particle":
+                self.particles[identity] = Particle(identity, *shape, material=record["material"])
+            else:
+                self.voids.append((parent, Void(identity, *shape)))
+        except SpecimenError as error:
+            self._refuse(str(error), row)
+        self.rows[kind, identity] = row
+
+    def _number(self, row: int, record: dict[str, str], column: str) -> float:
+        try:
+            return float(record[column])
+        except ValueError:
+            self._refuse(
+                f"{record['kind']} {record['id']!r}: {column} {record[column]!r} is not a number",
+                row,
+            )
+
+    def _refuse(self, reason: str, *rows: int) -> NoReturn:
+        where = " and ".join(str(row) for row in rows)
+        label = "row" if len(rows) == 1 else "rows"
+        raise ConfigurationError(f"specimen file {self.path}, {label} {where}: {reason}")
+
+
+def _tape_under(particles: tuple[Particle, ...]) -> Support:
+    half_width = half_height = 0.0
+    for particle in particles:
+        reach = max(particle.semi_axes_um) + SUPPORT_MARGIN_UM
+        half_width = max(half_width, abs(particle.center_um[0]) + reach)
+        half_height = max(half_height, abs(particle.center_um[1]) + reach)
+    return Support().enlarged(2 * half_width, 2 * half_height)

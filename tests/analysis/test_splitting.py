@@ -1,0 +1,107 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from phantoms import Ellipsoid, grey_volume, mask_of, sphere
+from scipy.spatial.transform import Rotation
+
+from zoneplate.analysis.segmentation import segment
+from zoneplate.analysis.splitting import split_touching
+
+SHAPE = (44, 48, 64)
+
+
+def random_pair(rng: np.random.Generator, overlap: float) -> tuple[Ellipsoid, Ellipsoid]:
+    first, second = rng.uniform(6, 11, 2)
+    direction = rng.normal(size=3) * (0.5, 0.5, 1)
+    direction *= (1 - overlap) * (first + second) / 2 / np.linalg.norm(direction)
+    middle = np.array(SHAPE) / 2 + rng.uniform(-0.5, 0.5, 3)
+    return sphere(tuple(middle - direction), first), sphere(tuple(middle + direction), second)
+
+
+@pytest.mark.parametrize(("overlap", "least"), [(0.05, 40), (0.15, 38)])
+def test_touching_pairs_are_split(overlap, least):
+    rng = np.random.default_rng(1)
+    right = 0
+    for _ in range(40):
+        pair = random_pair(rng, overlap)
+        labels, split = split_touching(mask_of(SHAPE, pair[0]) | mask_of(SHAPE, pair[1]))
+        right += labels.max() == 2
+        if labels.max() == 2:
+            assert split.tolist() == [False, True, True]
+            found = sorted(np.bincount(labels.ravel())[1:])
+            expected = sorted(body.volume for body in pair)
+            np.testing.assert_allclose(found, expected, rtol=0.15)
+    assert right >= least
+
+
+def test_noisy_touching_pairs_are_split():
+    rng = np.random.default_rng(2)
+    right = 0
+    for seed in range(12):
+        pair = random_pair(rng, 0.1)
+        volume = grey_volume(SHAPE, list(pair), signal_to_noise=10, seed=seed)
+        found = segment(volume, 0.5, field_radius_um=100)
+        right += found.particles.max() == 2 and bool(found.split[1:].all())
+    assert right >= 11
+
+
+@pytest.mark.parametrize("elongation", [1.0, 1.3, 1.6])
+def test_single_particles_stay_whole(elongation):
+    rng = np.random.default_rng(3)
+    for rotation in Rotation.random(25, rng=rng):
+        radius = rng.uniform(4, 10)
+        center = tuple(np.array(SHAPE) / 2 + rng.uniform(-0.5, 0.5, 3))
+        axes = (radius * elongation, radius, radius / elongation)
+        labels, split = split_touching(mask_of(SHAPE, Ellipsoid(center, axes, rotation)))
+        assert labels.max() == 1
+        assert not split.any()
+
+
+def test_rod_without_a_neck_stays_whole():
+    waves = [sphere((20.3, 24.1, x), 6.3 + 0.35 * np.sin(x / 2.5)) for x in range(12, 52)]
+    labels, _ = split_touching(np.logical_or.reduce([mask_of(SHAPE, body) for body in waves]))
+    assert labels.max() == 1
+
+
+def test_single_particle_with_big_void_is_not_split():
+    rng = np.random.default_rng(4)
+    for seed in range(10):
+        center = np.array(SHAPE) / 2 + rng.uniform(-0.5, 0.5, 3)
+        void = sphere(tuple(center + rng.uniform(-1.5, 1.5, 3)), 5.0)
+        volume = grey_volume(
+            SHAPE, [sphere(tuple(center), 10.5)], [void], signal_to_noise=10, seed=seed
+        )
+        found = segment(volume, 0.5)
+        assert found.particles.max() == 1
+        assert found.voids.max() == 1
+        assert not found.split.any()
+
+
+def test_chain_of_three_is_cut_twice():
+    bodies = [sphere((20.2, 24.1, x), 8.0) for x in (14.0, 28.5, 43.0)]
+    labels, split = split_touching(np.logical_or.reduce([mask_of(SHAPE, b) for b in bodies]))
+    assert sorted(labels[20, 24, [14, 28, 43]]) == [1, 2, 3]
+    assert split[1:].all()
+
+
+def test_only_the_touching_particles_are_flagged():
+    pair = [sphere((20, 24, 14), 8.0), sphere((20, 24, 29), 8.0)]
+    alone = sphere((20, 24, 52), 7.0)
+    mask = np.logical_or.reduce([mask_of(SHAPE, body) for body in [*pair, alone]])
+    labels, split = split_touching(mask)
+    assert not split[labels[20, 24, 52]]
+    assert split[labels[20, 24, 14]]
+    assert split[labels[20, 24, 29]]
+
+
+def test_particle_cut_by_the_border_stays_whole():
+    labels, _ = split_touching(mask_of(SHAPE, sphere((-3.0, 24.0, 30.0), 10.0)))
+    assert labels.max() == 1
+
+
+@pytest.mark.parametrize("fill", [False, True])
+def test_empty_and_full_masks_pass(fill):
+    labels, split = split_touching(np.full((5, 6, 7), fill))
+    assert labels.max() == int(fill)
+    assert len(split) == labels.max() + 1
