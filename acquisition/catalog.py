@@ -23,7 +23,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, TYPE_CHECKING, Any, Self
 
-from zoneplate.acquisition.journal import is_finished, journals, uid_of
+from .journal import is_finished, journals, uid_of
 
 if TYPE_CHECKING:
     from databroker.v1 import Broker
@@ -32,7 +32,7 @@ KEY_VARIABLE = "ZONEPLATE_CATALOG_KEY"
 """Environment variable that carries the API key to the catalog process."""
 
 _SERVICE = "zoneplate.acquisition.catalog_service"
-_POLL_S = 0.02
+_POLL_S = 0.05
 _ATTEMPTS = 3
 _CLOSE_S = 40.0
 _LOG_TAIL_BYTES = 2000
@@ -42,6 +42,11 @@ logger = logging.getLogger(__name__)
 
 class CatalogError(RuntimeError):
     """The catalog process does not start, does not keep up, or could not enter a run."""
+
+
+def analyses_of(container: str) -> str:
+    """Name of the container of the analyses of the runs in a container."""
+    return f"{container}-analyses"
 
 
 class CatalogFolder:
@@ -176,8 +181,23 @@ class _Catalog:
             service = self._service
             assert service is not None  # _wait has started it
             if self._broker is None or self._broker[0] is not service:
-                self._broker = service, self._connect(service)
+                self._broker = service, self._connect(service, self._container)
             return self._broker[1]
+
+    @property
+    def analyses(self) -> Broker:
+        """``databroker.v1.Broker`` with the analyses of runs: ``analyses(analysis_of=uid)``.
+
+        Raises
+        ------
+        CatalogError
+            The catalog process does not start or does not keep up.
+        """
+        if failed := self._wait(self.timeout_s):
+            logger.warning("analyses that are not in the catalog: %s", ", ".join(failed))
+        with self._guard:
+            assert self._service is not None  # _wait has started it
+            return self._connect(self._service, analyses_of(self._container))
 
     @property
     def v1(self) -> Broker:
@@ -188,6 +208,19 @@ class _Catalog:
     def v2(self) -> Any:
         """Tiled client of the runs: ``catalog.v2[uid].primary.read()``."""
         return self.broker.v2
+
+    def address(self) -> tuple[str, str]:
+        """Address and API key of the Tiled server, for tools that speak Tiled themselves.
+
+        Raises
+        ------
+        CatalogError
+            The catalog process does not start or does not keep up.
+        """
+        self._wait(self.timeout_s)
+        service = self._service
+        assert service is not None  # _wait has started it
+        return service.uri, service.key or self._key
 
     def __getitem__(self, key: Any) -> Any:
         """Run by uid, part of it, scan number (> 0) or how many runs ago (< 0)."""
@@ -226,7 +259,7 @@ class _Catalog:
     def _wait(self, timeout_s: float) -> dict[str, str]:
         """Wait for the process and the runs finished by now; gives runs that failed."""
         deadline = time.monotonic() + timeout_s
-        missing = self._finished() - self._entered
+        missing = self._finished()
         while True:
             self.start()
             service = self._service
@@ -252,16 +285,17 @@ class _Catalog:
         if not self._folder.journal.is_dir():
             return set()
         paths = {uid_of(p): p for p in journals(self._folder.journal)}
-        unknown = paths.keys() - self._entered
-        return {uid for uid in unknown if is_finished(paths[uid])}
+        if paths.keys() - self._entered:
+            self._entered.update(self._folder.read_entered())
+        return {uid for uid in paths.keys() - self._entered if is_finished(paths[uid])}
 
-    def _connect(self, service: _Service) -> Broker:
+    def _connect(self, service: _Service, container: str) -> Broker:
         from databroker.v1 import Broker
         from tiled.client import from_uri
 
         key = service.key or self._key
         root = from_uri(service.uri, api_key=key, trust_env=self._uri is not None)
-        return Broker(root[self._container])
+        return Broker(root[container])
 
     def _log_tail(self) -> str:
         with self._folder.log.open("rb") as file:

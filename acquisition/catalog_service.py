@@ -44,9 +44,9 @@ from tiled.client.container import Container
 from tiled.server.app import build_app_from_config
 from tiled.structures.core import Spec
 
-from zoneplate.acquisition.catalog import KEY_VARIABLE, CatalogFolder
-from zoneplate.acquisition.catalog_writer import enter_run
-from zoneplate.acquisition.journal import close_abandoned, is_finished, journals, uid_of
+from .catalog import KEY_VARIABLE, CatalogFolder, analyses_of
+from .catalog_writer import enter_run, is_analysis
+from .journal import close_abandoned, is_finished, journals, uid_of
 
 GRACE_S = 30.0
 """Time for entering what is finished, after the process was told to end."""
@@ -93,11 +93,11 @@ def _enter_until(
     stop: threading.Event, folder: CatalogFolder, uri: str, key: str, name: str, report: Report
 ) -> int:
     """Announce the catalog, then enter runs until told to end and for the grace time after."""
-    catalog = _container(uri, key, name)
+    scans, analyses = (_container(uri, key, one) for one in (name, analyses_of(name)))
     # The key of a shared server is not ours to leave on the disk.
     folder.write_address(uri, key if _is_loopback(uri) else "")
     report({"ready": uri})
-    entering = _Entering(folder, catalog, report)
+    entering = _Entering(folder, scans, analyses, report)
     while not stop.wait(_POLL_S):
         entering.all_finished(stop.is_set)
     deadline = time.monotonic() + GRACE_S
@@ -109,8 +109,11 @@ def _enter_until(
 class _Entering:
     """Enters finished journals, each once."""
 
-    def __init__(self, folder: CatalogFolder, catalog: Container, report: Report) -> None:
-        self._folder, self._catalog, self._report = folder, catalog, report
+    def __init__(
+        self, folder: CatalogFolder, scans: Container, analyses: Container, report: Report
+    ) -> None:
+        self._folder, self._report = folder, report
+        self._scans, self._analyses = scans, analyses
         self._done = set(folder.read_entered())
         self._todo: list[Path] = []
         self._listed_at = -_RELIST_S
@@ -126,7 +129,7 @@ class _Entering:
             if not is_finished(path) and not close_abandoned(path):
                 continue  # the run goes on
             try:
-                enter_run(self._catalog, path)
+                enter_run(self._analyses if is_analysis(path) else self._scans, path)
             except httpx.TransportError as error:
                 # The server is away: nothing is wrong with the run, so try again.
                 self._report({"waiting": uid_of(path), "error": repr(error)})

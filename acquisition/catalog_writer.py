@@ -12,7 +12,7 @@ from bluesky_tiled_plugins import TiledWriter
 from bluesky_tiled_plugins.writing.tiled_writer import RunNormalizer
 from tiled.client.container import Container
 
-from zoneplate.acquisition.journal import Document, frame_numbers, read_journal, uid_of
+from .journal import Document, frame_numbers, read_journal, uid_of
 
 HDF5 = "application/x-hdf5"
 
@@ -94,6 +94,14 @@ class FrameNormalizer(RunNormalizer):
         view = f"{first}:{first + len(frames)}" if contiguous else frames
         parameters = {**blocks[0]["parameters"], "slice": view}
         return {**blocks[0], "uid": str(uuid.uuid4()), "parameters": parameters}
+
+
+def is_analysis(journal: Path) -> bool:
+    """Whether a journal is of an analysis.
+
+    Those are kept apart, so that the newest of the scans is a scan.
+    """
+    return "analysis_of" in next(read_journal(journal))[1]
 
 
 def enter_run(catalog: Container, journal: Path) -> None:

@@ -7,13 +7,13 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-import h5py
 import numpy as np
 from numpy.typing import NDArray
 
 from zoneplate.analysis.summary import MINIMUM_VOID_UM
 from zoneplate.analysis.tomogram import Preview, Tomogram, TomogramAnalysis
 
+from .formats.nxtomo import open_hdf5
 from .journal import Document
 from .runs import FrameReference, RunRecord
 
@@ -39,9 +39,9 @@ class FrameReader:
         """
         file = self._files.get(reference.file)
         if file is None:
-            file = h5py.File(reference.file, "r", libver="latest", swmr=True, locking=False)
+            file = open_hdf5(reference.file)
             self._files[reference.file] = file
-        dataset = file[FRAMES_PATH]
+        dataset: Any = file[FRAMES_PATH]
         if reference.number >= dataset.shape[0]:
             dataset.refresh()
         if reference.number >= dataset.shape[0]:

@@ -6,6 +6,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from zoneplate.analysis.summary import MINIMUM_VOID_UM
 from zoneplate.analysis.tomogram import Preview, TomogramAnalysis
 
@@ -19,9 +22,17 @@ from .runs import find_journal
 from .tomogram_file import StoredTomogram, keep
 
 UNKNOWN_PIXEL_NOTE = (
-    "the file does not say how large a pixel is: lengths are in pixels although their names say um; "
-    "give --pixel-um"
+    "the file does not say how large a pixel is: lengths are in pixels although their names say "
+    "um; give --pixel-um"
 )
+
+NO_FLATS_NOTE = (
+    "the file holds no flat (open-beam) images: the brightest parts of its projections stand in for "
+    "them, so attenuation is relative and the pattern of the illumination stays in the images"
+)
+
+OPEN_BEAM_PERCENTILE = 99.0
+"""Of the pixels of all projections: bright, but no single hot pixel."""
 
 PROJECTIONS_AT_ONCE = 32
 
@@ -137,15 +148,14 @@ def analyze_file(
             center_um=scan.center_um,
             already_normalized=scan.already_normalized,
             minimum_void_um=minimum_void_um,
+            **({} if pixel else {"minimum_contrast_per_um": 0.0}),
         )
         for kind, frames in (("dark", scan.darks), ("flat", scan.flats)):
             for number, frame in enumerate(frames):
                 analysis.add_reference(kind, number, frame)
-        if not len(scan.flats) and not scan.already_normalized:
-            raise ValueError(
-                f"{source}: it holds no flat (open-beam) images, so its projections cannot be "
-                "turned into attenuation; add flats to the file"
-            )
+        lacks_flats = not len(scan.flats) and not scan.already_normalized
+        if lacks_flats:
+            analysis.add_reference("flat", 0, _stand_in_flat(scan))
         for first in range(0, len(scan.projections), PROJECTIONS_AT_ONCE):
             block = scan.projections[first : first + PROJECTIONS_AT_ONCE]
             for number, frame in enumerate(block, start=first):
@@ -159,6 +169,15 @@ def analyze_file(
             "exposure_s": scan.exposure_s,
             "invalid_frames": scan.invalid,
         }
-        notes = [*scan.warnings, *([] if pixel else [UNKNOWN_PIXEL_NOTE]), *tomogram.warnings]
+        notes = [*scan.warnings]
+        notes += [] if pixel else [UNKNOWN_PIXEL_NOTE]
+        notes += [NO_FLATS_NOTE] if lacks_flats else []
+        notes += tomogram.warnings
         kept = keep(tomogram, "", **{**facts, "warnings": notes})
     return kept, scan
+
+
+def _stand_in_flat(scan: Scan) -> NDArray[np.float32]:
+    """Return an even field as bright as the brightest parts of the projections."""
+    level = np.percentile(scan.projections[:], OPEN_BEAM_PERCENTILE)
+    return np.full(scan.projections.shape[1:], max(float(level), 1.0), dtype=np.float32)

@@ -87,6 +87,7 @@ def keep(tomogram: Tomogram, uid: str, **facts: Any) -> StoredTomogram:
         "half_contrast_threshold_per_um": _finite(segmentation.half_contrast_threshold),
         "threshold_sensitivity_um4": _finite(segmentation.threshold_sensitivity),
         "field_radius_um": float(segmentation.field_radius_um),
+        "whole_radius_um": float(segmentation.whole_radius_um),
         "particles": tomogram.summary["particles"]["count"],
         "voids": tomogram.summary["voids"]["count"],
         "void_frequency": tomogram.summary["void_frequency"],

@@ -55,7 +55,7 @@ def truth_of(
     for tomogram in tomograms:
         inside = specimen.whole_in_field(
             tomogram.center_um,
-            tomogram.facts["field_radius_um"],
+            tomogram.facts["whole_radius_um"],
             tomogram.volume.shape[0] * tomogram.voxel_um / 2,
         )
         chosen = all_particles[np.asarray(inside)]

@@ -226,7 +226,7 @@ def roughness_figure(
     whole = _whole(radii)
     planes = roughness_proxy(whole)
     local = local_roughness(whole)
-    diameter = planes.groupby("particle_id")["diameter_um"].mean()
+    diameter = planes.groupby("particle_id").agg(diameter_um=("diameter_um", "mean"))["diameter_um"]
     by_plane, total, nearby = figure.subplots(1, 3)
     for number, plane in enumerate(PLANES):
         color, marker = SERIES[number], MARKERS[number]

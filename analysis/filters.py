@@ -70,7 +70,7 @@ def filter_response(length: int, name: FilterName) -> NDArray[np.float32]:
     Examples
     --------
     >>> response = filter_response(256, "ramp")
-    >>> bool(0 < response[0] < 1e-2), round(float(response[-1]), 3)
+    >>> bool(0 < response[0] < 1e-2), round(float(response[-1]), 2)
     (True, 0.5)
     """
     if name not in FILTER_NAMES:

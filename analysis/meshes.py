@@ -105,7 +105,10 @@ def _surface(
     step = int(min(step, max(1, min(mask.shape) // 4)))
     pad = 2 * step + 2
     smooth = ndimage.gaussian_filter(np.pad(mask, pad).astype(np.float32), SMOOTHING_VOXELS * step)
-    level = min(0.5, 0.5 * float(smooth.max()))
+    # The level that keeps the object's volume, between two voxel values so that none equals it.
+    values = np.sort(smooth, axis=None)[::-1]
+    count = int(mask.sum())
+    level = float(values[count - 1] / 2 + values[count] / 2)
     vertices, faces, _, _ = marching_cubes(smooth, level, step_size=step)
     if not len(faces) or len(vertices) > MAX_INDEX:
         return None
@@ -240,6 +243,7 @@ def _shaded(mesh: Mesh, facing: NDArray[np.floating], has_voids: bool) -> NDArra
     """Colour per triangle: shells pale where they face the viewer and darker at their rims."""
     shell = np.asarray(to_rgb(PARTICLE if has_voids else PLAIN))
     if mesh.kind == "void":
-        return np.asarray(to_rgb(VOID)) * (0.6 + 0.4 * facing)[:, None]
+        rgb = np.asarray(to_rgb(VOID)) * (0.6 + 0.4 * facing)[:, None]
+        return rgb.astype(np.float64)
     pale = 1 - SHELL_TINT * (1 - shell)
     return np.asarray(pale * (0.55 + 0.45 * facing)[:, None], dtype=np.float64)

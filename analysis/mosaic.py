@@ -212,8 +212,8 @@ def _check(stack: FloatArray, stage: FloatArray, pixel_um: float) -> None:
 def _divide_by_median(stack: NDArray[np.float32], transmission: bool) -> NDArray[np.float32]:
     pattern = np.median(stack, axis=0).astype(np.float32)
     if not transmission:
-        return stack - pattern
-    return stack / np.maximum(pattern, np.finfo(np.float32).tiny)
+        return (stack - pattern).astype(np.float32)
+    return (stack / np.maximum(pattern, np.finfo(np.float32).tiny)).astype(np.float32)
 
 
 def _registration_note(found: Registration, count: int, pixel_um: float) -> str:

@@ -21,10 +21,12 @@ HIGH_PASS_PX = 8.0
 LINK_SIGMA_PX = 0.25
 """Typical error of one accepted match, against which the stage's own error is weighed."""
 
-OUTLIER_PX = 2.0
-"""A match further than this from the solution of all others contradicts them."""
+OUTLIER_PX = 2.5
+"""A match further than this (ten standard deviations) from the others contradicts them; less
+may be a true match of an overlap that shows little."""
 
-OUTLIER_MADS = 5.0
+ROBUST_ITERATIONS = 15
+"""Reweightings; the answer no longer changes after about ten."""
 
 
 @dataclass(frozen=True)
@@ -56,6 +58,7 @@ class _Link:
     first: int
     second: int
     shift_px: tuple[float, float]  # (rows down, columns right) of second against first
+    weight: float  # information of the match, relative to others
 
 
 def register_tiles(
@@ -87,9 +90,9 @@ def register_tiles(
     links = []
     for first, second in pairs:
         offset = nominal[second] - nominal[first]
-        shift = _match(sharp[first], sharp[second], offset, search_px)
-        if shift is not None:
-            links.append(_Link(first, second, shift))
+        match = _match(sharp[first], sharp[second], offset, search_px)
+        if match is not None:
+            links.append(_Link(first, second, *match))
     found, used, rms = _solve(nominal, links, search_px)
     tied = np.zeros(len(tiles), dtype=bool)
     for link in used:
@@ -118,8 +121,11 @@ def _match(
     second: NDArray[np.float32],
     offset_px: NDArray[np.float64],
     search_px: float,
-) -> tuple[float, float] | None:
-    """Find where `second` lies relative to `first`, near `offset_px`; None if unclear."""
+) -> tuple[tuple[float, float], float] | None:
+    """Find where `second` lies relative to `first`, near `offset_px`, and how sure that is.
+
+    None if no place stands out.
+    """
     crops, starts = [], []
     for image, sign in ((first, 1), (second, -1)):
         low = np.floor(sign * offset_px - search_px).astype(int)
@@ -140,12 +146,15 @@ def _match(
     rank = np.where(allowed, score * np.sqrt(overlap), -np.inf)
     score = np.where(allowed, score, -np.inf)
     row, column = np.unravel_index(int(np.argmax(rank)), rank.shape)
-    if not score[row, column] >= MIN_CORRELATION:
+    best = float(score[row, column])
+    if not best >= MIN_CORRELATION:
         return None
-    return (
+    shift = (
         float(rows[row] + _vertex(score[row - 1 : row + 2, column])),
         float(columns[column] + _vertex(score[row, column - 1 : column + 2])),
     )
+    # Signal over noise power in the overlap, times its width: the information on a shift.
+    return shift, best**2 / max(1 - best**2, 0.01) * float(overlap[row, column])
 
 
 def _correlation(
@@ -192,30 +201,44 @@ def _vertex(three: NDArray[np.float64]) -> float:
 def _solve(
     nominal: NDArray[np.float64], links: list[_Link], search_px: float
 ) -> tuple[NDArray[np.float64], list[_Link], float]:
-    """Least squares over all tiles, dropping one contradictory link at a time."""
-    used = list(links)
+    """Least squares over all tiles, without the links that contradict the others.
+
+    The contradictory ones show in the solution of least absolute residuals (by reweighting),
+    which the majority decides; in least squares they would bend their neighbours.
+    """
+    quality = np.array([link.weight for link in links])
+    quality = np.minimum(quality / np.median(quality), 1.0) if len(links) else quality
+    weights = quality
+    for _ in range(ROBUST_ITERATIONS):
+        _, residual = _least_squares(nominal, links, weights, search_px)
+        weights = quality * LINK_SIGMA_PX / np.maximum(residual, LINK_SIGMA_PX)
+    _, residual = _least_squares(nominal, links, weights, search_px)
+    good = residual <= OUTLIER_PX
+    used = [link for link, keep in zip(links, good, strict=True) if keep]
+    found, residual = _least_squares(nominal, used, quality[good], search_px)
+    return found, used, float(np.sqrt(np.mean(residual**2))) if used else 0.0
+
+
+def _least_squares(
+    nominal: NDArray[np.float64],
+    links: list[_Link],
+    weights: NDArray[np.float64],
+    search_px: float,
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return positions, and how far each link is from them."""
+    if not links:
+        return nominal.copy(), np.empty(0)
     # The stage is believed to within its search radius (taken as two standard deviations).
-    anchor = (LINK_SIGMA_PX / (search_px / 2)) ** 2 if search_px > 0 else 1.0
-    while used:
-        count = len(nominal)
-        index = np.arange(len(used))
-        first = np.array([link.first for link in used])
-        second = np.array([link.second for link in used])
-        difference = sparse.csc_matrix(
-            (
-                np.concatenate([-np.ones(len(used)), np.ones(len(used))]),
-                (np.concatenate([index, index]), np.concatenate([first, second])),
-            ),
-            shape=(len(used), count),
-        )
-        measured = np.array([link.shift_px for link in used])
-        normal = sparse.csc_matrix(difference.T @ difference + anchor * sparse.identity(count))
-        wanted = difference.T @ measured + anchor * nominal
-        found = np.asarray(spsolve(normal, wanted), dtype=np.float64).reshape(count, 2)
-        residual = np.hypot(*(difference @ found - measured).T)
-        limit = max(OUTLIER_PX, OUTLIER_MADS * float(np.median(residual)))
-        worst = int(np.argmax(residual))
-        if residual[worst] <= limit:
-            return found, used, float(np.sqrt(np.mean(residual**2)))
-        del used[worst]
-    return nominal.copy(), [], 0.0
+    anchor = (LINK_SIGMA_PX / (search_px / 2)) ** 2
+    count, number = len(nominal), np.arange(len(links))
+    first = np.array([link.first for link in links])
+    second = np.array([link.second for link in links])
+    signs = np.concatenate([-np.ones(len(links)), np.ones(len(links))])
+    places = (np.concatenate([number, number]), np.concatenate([first, second]))
+    difference = sparse.csc_matrix((signs, places), shape=(len(links), count))
+    measured = np.array([link.shift_px for link in links])
+    weighted = difference.T @ sparse.diags(weights)
+    normal = sparse.csc_matrix(weighted @ difference + anchor * sparse.identity(count))
+    found = np.asarray(spsolve(normal, weighted @ measured + anchor * nominal), dtype=np.float64)
+    found = found.reshape(count, 2)
+    return found, np.hypot(*(difference @ found - measured).T)

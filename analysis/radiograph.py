@@ -29,6 +29,8 @@ SMOOTHING_PX = 1.0
 OPTICAL_BLUR_PX = 0.5
 """Gaussian sigma of pixel and zone plate together at binning 8 (0.29 pixel for the pixel alone)."""
 
+BLUR_PX = float(np.hypot(SMOOTHING_PX, OPTICAL_BLUR_PX))
+
 NOISE_SIGMAS = 4.0
 """Threshold in standard deviations of the smoothed background."""
 
@@ -49,8 +51,8 @@ one. On simulated NMC622 maps anything from 0.7 to 0.93 splits no whole particle
 DISTANCE_OFFSET_PX = 1.0
 """Added to distances before taking ratios, so that pixel steps do not split small particles."""
 
-OUTLINE_ITERATIONS = 3
-"""Outline and mean absorption depend on each other; the area settles to 0.1 % in three."""
+OUTLINE_ITERATIONS = 8
+"""Outline and mean absorption depend on each other; the area of the smallest settles in eight."""
 
 RIM_PX = 2
 """Weak rim around a detected particle that is not background either."""
@@ -59,7 +61,8 @@ STACKED_RATIO = 1.6
 """Thickness over diameter above which particles must lie on top of each other."""
 
 TOP_FRACTION = 0.1
-"""The greatest thickness is the mean over this share of a particle's pixels."""
+"""The greatest thickness is the mean over this share of a particle's pixels, times the factor
+by which blur and averaging flatten a sphere of its size."""
 
 
 def find_particles_2d(
@@ -103,12 +106,13 @@ def find_particles_2d(
     """
     if attenuation_per_um is not None and not attenuation_per_um > 0:
         raise ValueError(f"attenuation {attenuation_per_um!r} per um must be positive")
-    absorption, noise = _above_background(mosaic)
+    absorption, noise, spread = _above_background(mosaic)
     smooth = ndimage.gaussian_filter(absorption, SMOOTHING_PX)
-    basins, filled, used = _detect(smooth, mosaic, threshold, min_diameter_um, split)
-    outlines = _outline(basins, absorption, filled, used)
+    threshold = _threshold(smooth, mosaic, spread) if threshold is None else threshold
+    basins, filled = _detect(smooth, mosaic, threshold, min_diameter_um, split)
+    outlines = _outline(basins, absorption, filled, threshold)
     table = _measure(basins, outlines, absorption, smooth, mosaic, attenuation_per_um, noise)
-    table.attrs.update(threshold=used, noise=noise)
+    table.attrs.update(threshold=threshold, noise=noise)
     return table
 
 
@@ -123,18 +127,19 @@ def label_particles_2d(
 
     Parameters are those of `find_particles_2d`; the result has the shape of the map.
     """
-    absorption, _ = _above_background(mosaic)
+    absorption, _, spread = _above_background(mosaic)
     smooth = ndimage.gaussian_filter(absorption, SMOOTHING_PX)
-    basins, filled, used = _detect(smooth, mosaic, threshold, min_diameter_um, split)
-    return _outline(basins, absorption, filled, used)
+    threshold = _threshold(smooth, mosaic, spread) if threshold is None else threshold
+    basins, filled = _detect(smooth, mosaic, threshold, min_diameter_um, split)
+    return _outline(basins, absorption, filled, threshold)
 
 
-def _above_background(mosaic: Mosaic) -> tuple[NDArray[np.float64], float]:
-    """Absorption above its slowly varying background, and the noise of one pixel."""
+def _above_background(mosaic: Mosaic) -> tuple[NDArray[np.float64], float, float]:
+    """Subtract the slowly varying background; return also the noise, single-pixel and smoothed."""
     image = mosaic.image.astype(np.float64)
     known = np.isfinite(image)
     if not known.any():
-        return np.zeros(image.shape), 0.0
+        return np.zeros(image.shape), 0.0, 0.0
     if mosaic.transmission:
         tiny = 1e-3  # full absorption reads as -ln(0.001), about 7
         absorption = -np.log(np.maximum(np.where(known, image, 1.0), tiny))
@@ -143,10 +148,12 @@ def _above_background(mosaic: Mosaic) -> tuple[NDArray[np.float64], float]:
     smooth = ndimage.gaussian_filter(absorption, SMOOTHING_PX)
     low, high = np.percentile(smooth[known], (0.1, 99.9))
     if not high > low:
-        return np.where(known, absorption - low, 0.0), 0.0
-    solid = smooth > _otsu(smooth[known]) / 2 + np.median(smooth[known]) / 2
+        return np.where(known, absorption - low, 0.0), 0.0, 0.0
+    middle = float(np.median(smooth[known]))
+    spread = _spread(smooth[known])
+    solid = smooth > middle + max((_otsu(smooth[known]) - middle) / 2, NOISE_SIGMAS * spread)
     sigma = BACKGROUND_SIGMA_FRACTION * max(mosaic.tile_shape)
-    background = np.full(image.shape, float(np.median(absorption[known])))
+    background = np.full(image.shape, middle)
     # Twice: the first background tells which weak rims are particle, the second leaves them out.
     for _ in range(2):
         open_beam = known & ~_dilated(solid)
@@ -155,7 +162,7 @@ def _above_background(mosaic: Mosaic) -> tuple[NDArray[np.float64], float]:
         solid = smooth - background > NOISE_SIGMAS * spread
     open_beam = known & ~_dilated(solid)
     noise = _spread((absorption - background)[open_beam])
-    return np.where(known, absorption - background, 0.0), noise
+    return np.where(known, absorption - background, 0.0), noise, spread
 
 
 def _dilated(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
@@ -187,27 +194,29 @@ def _otsu(values: NDArray[np.float64]) -> float:
     return float(threshold_otsu(values)) if values.max() > values.min() else float(values.max())
 
 
+def _threshold(smooth: NDArray[np.float64], mosaic: Mosaic, spread: float) -> float:
+    """Just above the noise of the smoothed map; Otsu's bounds it where there is hardly any."""
+    known = np.isfinite(mosaic.image)
+    otsu = _otsu(smooth[known]) if known.any() else 0.0
+    return max(NOISE_SIGMAS * spread, OTSU_FLOOR * otsu)
+
+
 def _detect(
     smooth: NDArray[np.float64],
     mosaic: Mosaic,
-    threshold: float | None,
+    threshold: float,
     min_diameter_um: float,
     split: bool,
-) -> tuple[NDArray[np.int32], NDArray[np.float64], float]:
-    """Return generous labels, the smooth absorption with its dips filled, and the threshold."""
+) -> tuple[NDArray[np.int32], NDArray[np.float64]]:
+    """Return generous labels, and the smooth absorption with its dips filled."""
     known = np.isfinite(mosaic.image)
-    if threshold is None:
-        otsu = _otsu(smooth[known]) if known.any() else 0.0
-        weak = smooth[known & (smooth < otsu / 2)] if otsu > 0 else smooth[known]
-        floor = NOISE_SIGMAS * _spread(weak)
-        threshold = float(np.clip(floor, OTSU_FLOOR * otsu, max(otsu, floor)))
     filled = _fill_dips(smooth)  # internal voids are dips and must not split or shrink anything
     mask = (filled > threshold) & known
     if threshold <= 0 or not mask.any():
-        return np.zeros(smooth.shape, dtype=np.int32), filled, float(threshold)
+        return np.zeros(smooth.shape, dtype=np.int32), filled
     labels = _split(mask, filled) if split else _label_connected(mask)
     labels = _drop_small(labels, filled, threshold, min_diameter_um / mosaic.pixel_um)
-    return labels, filled, float(threshold)
+    return labels, filled
 
 
 def _label_connected(mask: NDArray[np.bool_]) -> NDArray[np.int32]:
@@ -272,35 +281,36 @@ def _outline(
     flat = basins.ravel()
     total = np.bincount(flat, weights=absorption.ravel(), minlength=count + 1)
     pixels = np.bincount(flat, minlength=count + 1).astype(float)
-    blur = np.hypot(SMOOTHING_PX, OPTICAL_BLUR_PX)
-    radii, fractions = _edge_fractions()
+    radii, fractions, _ = _blurred_domes()
     outlines = basins
     for _ in range(OUTLINE_ITERATIONS):
         pixels = np.maximum(pixels, 1)
-        edge = np.interp(np.sqrt(pixels / np.pi) / blur, radii, fractions) * total / pixels
+        edge = np.interp(np.sqrt(pixels / np.pi) / BLUR_PX, radii, fractions) * total / pixels
         outlines = np.where(filled > np.maximum(edge, threshold)[basins], basins, 0)
         pixels = np.bincount(outlines.ravel(), minlength=count + 1).astype(float)
     return outlines.astype(np.int32)
 
 
 @lru_cache(maxsize=1)
-def _edge_fractions() -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Edge value over mean of a sphere's projection blurred by a Gaussian of sigma 1.
+def _blurred_domes() -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    """Describe projections of spheres blurred by a Gaussian of sigma 1.
 
-    Returns the radii, in sigmas, and the fractions.
+    Returns the radii in sigmas, the value at the true edge over the mean, and the mean of the
+    top `TOP_FRACTION` over the diameter.
     """
     step = 0.2
     radii = np.array([0.8, 1.0, 1.25, 1.6, 2.0, 2.5, 3.2, 4.0, 6.0, 9.0, 14.0, 25.0])
-    fractions = []
+    edges, tops = [], []
     for radius in radii:
         axis = np.arange(0, radius + 4 + step, step)
         axis = np.concatenate([-axis[:0:-1], axis])
         square = axis[:, None] ** 2 + axis[None, :] ** 2
         dome = 2 * np.sqrt(np.maximum(radius**2 - square, 0))
-        blurred = ndimage.gaussian_filter(dome, 1 / step)
-        edge = np.interp(radius, axis, blurred[len(axis) // 2])
-        fractions.append(edge / (4 / 3 * radius))
-    return radii, np.array(fractions)
+        blurred = np.asarray(ndimage.gaussian_filter(dome, 1 / step))
+        edges.append(np.interp(radius, axis, blurred[len(axis) // 2]) / (4 / 3 * radius))
+        inside = np.sort(blurred[square <= radius**2])
+        tops.append(inside[-max(1, round(TOP_FRACTION * inside.size)) :].mean() / (2 * radius))
+    return radii, np.array(edges), np.array(tops)
 
 
 def _measure(
@@ -321,7 +331,8 @@ def _measure(
         return np.bincount(labels.ravel(), weights=flat, minlength=count + 1)[1:].astype(float)
 
     index = np.arange(1, count + 1)
-    rows, columns = list(np.indices(basins.shape).astype(np.float64))
+    rows = np.broadcast_to(np.arange(basins.shape[0], dtype=float)[:, None], basins.shape)
+    columns = np.broadcast_to(np.arange(basins.shape[1], dtype=float), basins.shape)
     pixels = np.maximum(per_particle(outlines), 1)
     total = per_particle(basins, absorption)
     x, y = mosaic.to_um(
@@ -340,7 +351,9 @@ def _measure(
         "touches_border": np.isin(index, _cut_by_the_edge(basins, mosaic)),
     }
     if attenuation_per_um is not None:
-        thickness = _thickest(outlines, smooth, count) / attenuation_per_um
+        radii, _, tops = _blurred_domes()
+        flattened = np.interp(np.sqrt(pixels / np.pi) / BLUR_PX, radii, tops)
+        thickness = _thickest(outlines, smooth, count) / flattened / attenuation_per_um
         # What lies outside the outline may be this particle's blur or a neighbour's.
         rim = total - per_particle(outlines, absorption)
         random = np.sqrt(per_particle(basins)) * noise
@@ -355,7 +368,7 @@ def _measure(
 def _thickest(
     labels: NDArray[np.int32], smooth: NDArray[np.float64], count: int
 ) -> NDArray[np.float64]:
-    """Mean absorption of the thickest tenth of each particle: the maximum without the noise."""
+    """Average the thickest tenth of each particle, which is the maximum without the noise."""
     inside = labels > 0
     owner, value = labels[inside], smooth[inside]
     order = np.lexsort((-value, owner))

@@ -286,7 +286,9 @@ class StreamingReconstruction:
 
     def _zeros(self) -> NDArray[np.float32]:
         rows, columns = self._shape
-        return np.zeros((columns, columns, rows), dtype=np.float32)
+        # Filled, not np.zeros: the pages are then there before the first frame has to wait for
+        # them (10 s for a volume of 1024^3).
+        return np.full((columns, columns, rows), 0, dtype=np.float32)
 
     def _not_kept(self, action: str) -> str:
         return (

@@ -34,6 +34,9 @@ HERE = Path(__file__).parent
 MAX_RADIOGRAPH_SERIES = 2
 """Regions whose radiographs are shown; more would only make the page heavy."""
 
+MAX_VOLUMES = 8
+"""Tomograms that are drawn, the first ones; each adds about 0.7 MB to the page."""
+
 STILL_DPI = 110
 """Resolution of pictures of voxels and pixels, which gain nothing from more."""
 
@@ -100,7 +103,8 @@ def write_report(
     mosaic, map_particles, regions
         The map, and the tables of `find_particles_2d` and `choose_regions`.
     volumes
-        The tomograms; each gets slices, a three-dimensional view and a gallery.
+        The tomograms; each of the first eight gets slices, a three-dimensional view and a
+        gallery.
     radii
         Table of `measure_radii` of one region.
     roughness_floor_um
@@ -180,8 +184,9 @@ def _volumes(
     volumes: Sequence[VolumeView], particles: pd.DataFrame, voids: pd.DataFrame
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     shown, scenes = [], []
-    budget = TRIANGLE_BUDGET // max(1, len(volumes))
-    for number, view in enumerate(volumes, start=1):
+    drawn = volumes[:MAX_VOLUMES]
+    budget = TRIANGLE_BUDGET // max(1, len(drawn))
+    for number, view in enumerate(drawn, start=1):
         own_particles, own_voids = view.rows_of(particles), view.rows_of(voids)
         meshes = surface_meshes(view, triangle_budget=budget)
         names = f"{len(own_particles)} particles and {len(own_voids)} voids"

@@ -38,8 +38,8 @@ permitting): 1.4 % of the voxels of pure noise lie above, too few to join into s
 OTSU_ITERATIONS = 50
 OTSU_TOLERANCE = 1e-4
 LIGHTER_SOLID_SHARE = 0.1
-"""A solid of less than this share of the densest one's contrast is support (tape: 0.07 of NMC),
-unless the caller says what contrast a particle has at least."""
+"""A solid of less than this share of the next denser one's contrast is support (tape: 0.07 of
+NMC), unless the caller says what contrast a particle has at least."""
 LIGHTER_SOLIDS = 2
 DENSE_MARGIN_VOXELS = 3
 """The blurred edge of a dense grain passes through every lighter grey level."""
@@ -186,8 +186,8 @@ def _without_dense(
     minimum_contrast: float,
 ) -> Phases:
     """Look for a lighter solid where the one found is not: metal in a powder, or a dense grain."""
-    least = minimum_contrast if minimum_contrast > 0 else LIGHTER_SOLID_SHARE * phases.contrast
     for _ in range(LIGHTER_SOLIDS):
+        least = minimum_contrast if minimum_contrast > 0 else LIGHTER_SOLID_SHARE * phases.contrast
         rest = field & ~dilate(smooth > phases.half_contrast, DENSE_MARGIN_VOXELS)
         seen = smooth[rest]
         if seen.size < MINIMUM_CORE_VOXELS or np.ptp(seen) < least:

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
+from scipy.ndimage import gaussian_filter
 
 from .filters import FilterName
 from .normalization import FlatField, StarvedPixelsWarning, absorption
@@ -51,6 +52,12 @@ LOW_SNR = 7.0
 
 LOW_SNR_VOID_VOXELS = 8
 """Minimum size of a void then: at a signal-to-noise of 5 no false ones."""
+
+VERY_LOW_SNR = 5.0
+"""Below this the noise tears surfaces open: the volume is smoothed to be segmented."""
+
+SMOOTHING_VOXELS = 1.0
+"""Standard deviation of that smoothing; voids below four voxels do not survive it."""
 
 LIMITED_RANGE_DEG = 170.0
 
@@ -141,6 +148,8 @@ class TomogramAnalysis:
         Projections are absorption: references are not needed.
     minimum_void_um
         Equivalent diameter from which a void counts.
+    minimum_contrast_per_um
+        Fainter things are no particles; 0 where the scale is not known.
     filter
         Of the reconstruction.
     """
@@ -154,8 +163,10 @@ class TomogramAnalysis:
         center_um: tuple[float, float, float] = (0.0, 0.0, 0.0),
         already_normalized: bool = False,
         minimum_void_um: float = MINIMUM_VOID_UM,
+        minimum_contrast_per_um: float = MINIMUM_CONTRAST_PER_UM,
         filter: FilterName = "ramp",
     ) -> None:
+        self.minimum_contrast_per_um = minimum_contrast_per_um
         self.shape = shape
         self.pixel_um = pixel_um
         self.center_um = center_um
@@ -260,12 +271,15 @@ class TomogramAnalysis:
         snr = signal_to_noise(volume, segmentation)
         value = snr["snr"]
         if value is not None and value < LOW_SNR:
+            noisy = value < VERY_LOW_SNR
+            treated = gaussian_filter(volume, SMOOTHING_VOXELS) if noisy else volume
             notes.append(
-                f"signal-to-noise ratio {value:.1f} is low: voids below "
-                f"{LOW_SNR_VOID_VOXELS} voxels are not reported; expose longer"
+                f"signal-to-noise ratio {value:.1f} is low: "
+                + ("the volume was smoothed and leaks of two voxels closed, and " if noisy else "")
+                + f"voids below {LOW_SNR_VOID_VOXELS} voxels are not reported; expose longer"
             )
             segmentation, particles, voids, summary = self._measure(
-                volume, minimum_void_voxels=LOW_SNR_VOID_VOXELS
+                treated, minimum_void_voxels=LOW_SNR_VOID_VOXELS, seal_voxels=int(noisy)
             )
         if not self._measurable(len(numbers)):
             particles, voids = particles.iloc[:0].copy(), voids.iloc[:0].copy()
@@ -366,13 +380,20 @@ class TomogramAnalysis:
             volume,
             self.pixel_um,
             center_um=self.center_um,
-            minimum_contrast_per_um=MINIMUM_CONTRAST_PER_UM,
+            minimum_contrast_per_um=self.minimum_contrast_per_um,
+            field_radius_um=self._field_radius_um(),
             **options,
         )
         particles = measure_particles(segmentation, self.pixel_um)
         voids = measure_voids(segmentation, self.pixel_um)
         summary = summarize(particles, voids, minimum_void_um=self.minimum_void_um)
         return segmentation, particles, voids, summary
+
+    def _field_radius_um(self) -> float:
+        """Return how far from the axis every angle was seen."""
+        columns = self.shape[1]
+        column = self._reconstruction.center
+        return (min(column, columns - 1 - column) + 0.5) * self.pixel_um
 
     def _needed(self) -> int:
         return round(math.pi / 2 * self.shape[1])

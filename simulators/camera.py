@@ -7,6 +7,7 @@ import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from ophyd import Component, Device
 
@@ -185,7 +186,7 @@ class SimulatedCamera(Camera):
                     "uid": self._block,
                     "data_key": self.image_name,
                     "mimetype": "application/x-hdf5",
-                    "uri": f"file://localhost{self._path.resolve()}",
+                    "uri": f"file://localhost{quote(str(self._path.resolve()))}",
                     "run_start": "",
                     "parameters": {
                         "dataset": DATA_PATH,

@@ -116,7 +116,7 @@ def simulated_microscope(
         configuration or InstrumentConfiguration.load(),
         specimen if specimen is not None else nmc622(seed),
         VirtualClock(epoch_s, speed),
-        imperfections or Imperfections(),
+        imperfections or Imperfections(seed=seed),
         seed,
     )
     folder = (

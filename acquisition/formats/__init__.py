@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from zoneplate.acquisition.formats.scan import Frames, Scan, ScanFormatError
+from .scan import Frames, Scan, ScanFormatError
 
 __all__ = ["Frames", "Scan", "ScanFormatError", "open_scan"]
 
@@ -37,17 +37,16 @@ def open_scan(source: str | Path) -> Scan:
 
     Examples
     --------
-    >>> open_scan("no/such/file.h5")
+    >>> open_scan("no/such/file.h5")  # doctest: +IGNORE_EXCEPTION_DETAIL
     Traceback (most recent call last):
         ...
-    zoneplate.acquisition.formats.scan.ScanFormatError: no/such/file.h5: there is no such \
-file; check the path
+    ScanFormatError: no/such/file.h5: there is no such file; check the path
     """
     path = Path(source)
     if not path.exists():
         raise ScanFormatError(path, "there is no such file", "check the path")
     if path.is_dir():
-        from zoneplate.acquisition.formats.tiff import open_tiff
+        from .tiff import open_tiff
 
         return open_tiff(path)
     try:
@@ -58,7 +57,7 @@ file; check the path
     if head == _HDF5_MAGIC:
         return _open_hdf5(path)
     if head == _OLE_MAGIC:
-        from zoneplate.acquisition.formats.xradia import open_xradia
+        from .xradia import open_xradia
 
         return open_xradia(path)
     if head.startswith(_TIFF_MAGICS):
@@ -73,8 +72,8 @@ file; check the path
 
 
 def _open_hdf5(path: Path) -> Scan:
-    from zoneplate.acquisition.formats.dxchange import is_dxchange, read_dxchange
-    from zoneplate.acquisition.formats.nxtomo import find_detector, open_hdf5, read_nxtomo
+    from .dxchange import is_dxchange, read_dxchange
+    from .nxtomo import find_detector, open_hdf5, read_nxtomo
 
     file = open_hdf5(path)
     try:

@@ -13,8 +13,8 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from zoneplate.acquisition.formats.nxtomo import text_of, units_of
-from zoneplate.acquisition.formats.scan import Frames, Scan, ScanFormatError, convert
+from .nxtomo import text_of, units_of
+from .scan import Frames, Scan, ScanFormatError, convert
 
 # Places of a number in the files of APS beamlines, with the unit where the file gives none.
 _PIXEL = (

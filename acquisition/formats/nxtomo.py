@@ -14,7 +14,7 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from zoneplate.acquisition.formats.scan import Frames, Scan, ScanFormatError, convert
+from .scan import Frames, Scan, ScanFormatError, convert
 
 PROJECTION, FLAT, DARK, INVALID = 0, 1, 2, 3
 """Values of ``image_key``; anything else is left out like INVALID."""

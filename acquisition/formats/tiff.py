@@ -30,7 +30,7 @@ import numpy as np
 import tifffile
 from numpy.typing import NDArray
 
-from zoneplate.acquisition.formats.scan import Frames, Scan, ScanFormatError
+from .scan import Frames, Scan, ScanFormatError
 
 SIDECAR = "scan.toml"
 _NUMBERS = ("start_deg", "stop_deg", "pixel_um", "energy_kev", "exposure_s")

@@ -14,7 +14,7 @@ import numpy as np
 import olefile
 from numpy.typing import NDArray
 
-from zoneplate.acquisition.formats.scan import Frames, Scan, ScanFormatError
+from .scan import Frames, Scan, ScanFormatError
 
 _PIXEL_TYPES = {3: np.dtype("u1"), 5: np.dtype("<u2"), 10: np.dtype("<f4")}
 """``DataType`` codes."""

@@ -144,6 +144,19 @@ def test_follower_gets_every_document_and_ends_after_stop(tmp_path: Path) -> Non
     assert seen == documents
 
 
+def test_follower_waits_for_the_rest_of_a_half_written_line(tmp_path: Path) -> None:
+    path = tmp_path / "19700101T000000.000000_u.jsonl"
+    path.write_bytes(b'["start",{"uid":"u"}]\n["stop",{"run')
+
+    def write_the_rest() -> bool:
+        with path.open("ab") as file:
+            file.write(b'_start":"u"}]\n')
+        return False
+
+    documents = list(follow_journal(path, poll_s=0.0, stop=write_the_rest))
+    assert documents == [("start", {"uid": "u"}), ("stop", {"run_start": "u"})]
+
+
 def test_follower_of_a_run_that_never_stops_can_be_ended(tmp_path: Path) -> None:
     documents = run_documents("u")
     journal = DocumentJournal(tmp_path)
@@ -262,7 +275,7 @@ def test_a_document_costs_less_than_a_third_of_a_millisecond(tmp_path: Path) -> 
     assert statistics.median(costs) < COST_PER_DOCUMENT_S
 
 
-def test_repeated_start_and_pauses_keep_one_journal_per_run(tmp_path: Path) -> None:
+def test_two_runs_of_one_plan_have_a_journal_each(tmp_path: Path) -> None:
     RE = RunEngine(context_managers=[])
     RE.subscribe(DocumentJournal(tmp_path))
 

@@ -232,8 +232,8 @@ def test_full_tables_of_a_crowded_volume_are_fast():
     assert found.voids.max() == 80
     times = []
     for _ in range(3):
-        start = time.perf_counter()
+        start = time.process_time()
         measure_particles(found, VOXEL_UM)
         measure_voids(found, VOXEL_UM)
-        times.append(time.perf_counter() - start)
+        times.append(time.process_time() - start)
     assert min(times) < 0.5

@@ -193,10 +193,10 @@ def test_impossible_exposure_is_refused(image, keywords, message):
 
 def test_frames_cost_little():
     device = camera(Imperfections())
-    for binning, limit_s in ((8, 0.01), (1, 0.2)):  # take 0.8 and 45 ms
-        walls = []
+    for binning, limit_s in ((8, 0.01), (1, 0.4)):  # take 0.8 and 90 ms of CPU
+        costs = []
         for number in range(4):
-            start = time.perf_counter()
+            start = time.process_time()
             device.expose(clear(binning), exposure_s=1.0, binning=binning, frame_number=number)
-            walls.append(time.perf_counter() - start)
-        assert min(walls) < limit_s
+            costs.append(time.process_time() - start)
+        assert min(costs) < limit_s

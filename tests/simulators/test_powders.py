@@ -107,9 +107,9 @@ def test_default_specimen_covers_the_map(map_sized):
 
 
 def test_default_specimen_is_made_in_under_two_seconds(map_sized):
-    start = time.perf_counter()
+    start = time.process_time()
     nmc622(1)
-    assert time.perf_counter() - start < 2  # takes 0.03 s once compiled
+    assert time.process_time() - start < 2  # takes 0.03 s once compiled
 
 
 def test_seed_decides_everything(map_sized):

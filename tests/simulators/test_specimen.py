@@ -261,9 +261,9 @@ def test_twenty_thousand_particles_beside_a_giant_are_checked_quickly():
         ball(f"{i},{j}", (3.0 * i, 3.0 * j, 1.5), 1.5) for i in k.tolist() for j in k.tolist()
     ]
     giant = ball("giant", (-300, 0, 250), 250)
-    start = time.perf_counter()
+    start = time.process_time()
     Specimen((giant, *grains))
-    assert time.perf_counter() - start < 5  # takes 0.3 s; pairing all with the giant's reach, 60 s
+    assert time.process_time() - start < 5  # takes 0.2 s
 
 
 def test_attenuation_matches_the_study_and_the_data_sheet():
