@@ -31,7 +31,7 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -164,7 +164,7 @@ def _is_loopback(uri: str) -> bool:
 
 
 @contextmanager
-def _serve(folder: Path, readable: list[Path], key: str) -> Iterator[str]:
+def _serve(folder: Path, readable: list[Path], key: str) -> Generator[str]:
     """Tiled on a free port of the loopback interface, in a thread; gives its address."""
     tables = f"duckdb:///{(folder / 'tables.duckdb').resolve()}"
     files = folder / "files"
@@ -218,7 +218,7 @@ def _wait_healthy(uri: str, thread: threading.Thread) -> None:
     with httpx.Client(trust_env=False, timeout=1.0) as client:
         while thread.is_alive() and time.monotonic() < deadline:
             try:
-                if client.get(f"{uri}/healthz").status_code == httpx.codes.OK:
+                if client.get(f"{uri}/healthz").is_success:
                     return
             except httpx.RequestError:
                 pass

@@ -74,21 +74,22 @@ def screen(
     from .workflow import screen_sample
 
     check_writable(out)
-    with open_session(
-        instrument, sample=sample, seed=seed, specimen=specimen, data_dir=data
-    ) as session:
-        session.catalog.start()
-        with ScanProgress(session) as shown:
-            results = screen_sample(
-                session,
-                out,
-                regions=regions,
-                exposure_s=exposure_s,
-                binning=binning,
-                projections=projections,
-                order=order.value,
-                progress=shown.step,
-            )
+    with (
+        open_session(
+            instrument, sample=sample, seed=seed, specimen=specimen, data_dir=data
+        ) as session,
+        ScanProgress(session) as shown,
+    ):
+        results = screen_sample(
+            session,
+            out,
+            regions=regions,
+            exposure_s=exposure_s,
+            binning=binning,
+            projections=projections,
+            order=order.value,
+            progress=shown.step,
+        )
     _conclude(results.document, out)
 
 
@@ -159,22 +160,23 @@ def tomography(
     from .workflow import report_tomograms
 
     check_writable(out)
-    with open_session(
-        instrument, sample=sample, seed=seed, specimen=specimen, data_dir=data
-    ) as session:
-        session.catalog.start()
-        with ScanProgress(session) as shown:
-            (uid,) = session.RE(
-                tomography_plan(
-                    session.microscope,
-                    center_um=center_um,
-                    exposure_s=exposure_s,
-                    binning=binning,
-                    projections=projections,
-                    order=order.value,
-                )
+    with (
+        open_session(
+            instrument, sample=sample, seed=seed, specimen=specimen, data_dir=data
+        ) as session,
+        ScanProgress(session) as shown,
+    ):
+        (uid,) = session.RE(
+            tomography_plan(
+                session.microscope,
+                center_um=center_um,
+                exposure_s=exposure_s,
+                binning=binning,
+                projections=projections,
+                order=order.value,
             )
-            results = report_tomograms(session, None, [uid], out, progress=shown.step)
+        )
+        results = report_tomograms(session, None, [uid], out, progress=shown.step)
     _conclude(results.document, out)
 
 

@@ -17,8 +17,12 @@ from .formats.nxtomo import open_hdf5
 from .journal import Document
 from .runs import FrameReference, RunRecord
 
-PREVIEW_INTERVAL_S = 0.5
-"""Least wall time between two previews: segmenting and measuring takes a few tenths of a second."""
+PREVIEW_INTERVAL_S = 2.0
+"""Wall time after which new projections are worth another preview, which takes some tenths of a
+second."""
+
+PREVIEW_SHARE = 1 / 8
+"""Share of the planned projections after which there is one in any case."""
 
 FRAMES_PATH = "/entry/instrument/detector/data"
 
@@ -62,8 +66,11 @@ class LiveTomogram:
     ----------
     on_preview
         Called with a `Preview` now and then while the scan goes on.
+    previews
+        Whether to make previews at all.
     preview_interval_s
-        Least wall time between two previews.
+        Wall time after which there is another preview, if there are new projections; there is
+        one after each eighth of the planned ones in any case.
     minimum_void_um
         Equivalent diameter from which a void counts.
 
@@ -79,15 +86,18 @@ class LiveTomogram:
         self,
         on_preview: Callable[[Preview], None] = lambda _: None,
         *,
+        previews: bool = True,
         preview_interval_s: float = PREVIEW_INTERVAL_S,
         minimum_void_um: float = MINIMUM_VOID_UM,
     ) -> None:
         self.record = RunRecord()
         self.analysis: TomogramAnalysis | None = None
         self._on_preview = on_preview
+        self._previews = previews
         self._interval_s = preview_interval_s
         self._minimum_void_um = minimum_void_um
         self._last_preview_s = -float("inf")
+        self._previewed = 0
         self._reader = FrameReader()
 
     def __call__(self, name: str, doc: Document) -> None:
@@ -135,14 +145,20 @@ class LiveTomogram:
         elif stream == "primary":
             analysis.add_projection(frame.seq_num, pixels, angle_of(frame))
             analysis.process()
-            self._preview_if_due(analysis)
+            if self._previews:
+                self._preview_if_due(analysis)
 
     def _preview_if_due(self, analysis: TomogramAnalysis) -> None:
-        if time.monotonic() - self._last_preview_s < self._interval_s:
+        fresh = analysis.projections - self._previewed
+        if fresh < 1 or (
+            fresh < PREVIEW_SHARE * analysis.planned
+            and time.monotonic() - self._last_preview_s < self._interval_s
+        ):
             return
         preview = analysis.preview()
         if preview is not None:
             self._on_preview(preview)
+            self._previewed = preview.projections
             self._last_preview_s = time.monotonic()
 
 

@@ -22,7 +22,7 @@ ENDED = frozenset({"finished", "failed"})
 
 
 class LiveAnalysis:
-    """Starts the live worker and listens to what it says.
+    """Starts the live worker when the first run begins, and listens to what it says.
 
     Parameters
     ----------
@@ -37,31 +37,36 @@ class LiveAnalysis:
         self._ended: dict[str, dict[str, Any]] = {}
         known = journals(data.journal)
         # Only what begins from now on is live; older runs are for `analyze`.
+        self._since = known[-1].name if known else ""
+        self._process: subprocess.Popen[bytes] | None = None
+        self._listener: threading.Thread | None = None
+
+    def start(self) -> None:
+        """Start the worker if it was never started; returns at once."""
+        if self._process is not None:
+            return
+        command = [sys.executable, "-m", "zoneplate.acquisition.live_worker"]
+        command += ["--data", str(self._data.root), "--since", self._since]
         self._process = subprocess.Popen(
-            [
-                sys.executable,
-                "-m",
-                "zoneplate.acquisition.live_worker",
-                "--data",
-                str(data.root),
-                "--since",
-                known[-1].name if known else "",
-            ],
+            command,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
+            start_new_session=True,  # Ctrl-C at the scan must not end its analysis
         )
-        self._listener = threading.Thread(target=self._listen, name="live-analysis", daemon=True)
+        self._listener = threading.Thread(
+            target=self._listen, args=(self._process,), name="live-analysis", daemon=True
+        )
         self._listener.start()
 
     @property
-    def pid(self) -> int:
-        """Process id of the worker."""
-        return self._process.pid
+    def pid(self) -> int | None:
+        """Process id of the worker; None before it was started."""
+        return self._process.pid if self._process is not None else None
 
     @property
     def alive(self) -> bool:
         """Whether the worker runs."""
-        return self._process.poll() is None
+        return self._process is not None and self._process.poll() is None
 
     def latest(self, uid: str) -> dict[str, Any] | None:
         """Return the newest preview of a run; None if there was none."""
@@ -80,14 +85,16 @@ class LiveAnalysis:
         with self._condition:
             while uid not in self._ended:
                 left_s = deadline_s - time.monotonic()
-                if left_s <= 0 or not self._listener.is_alive():
+                if left_s <= 0 or self._listener is None or not self._listener.is_alive():
                     return False
                 self._condition.wait(min(left_s, 0.5))
             return self._ended[uid]["what"] == "finished"
 
     def close(self) -> None:
         """End the worker; idempotent."""
-        process = self._process
+        process, listener = self._process, self._listener
+        if process is None or listener is None:
+            return
         if process.stdin is not None and not process.stdin.closed:
             process.stdin.close()
         try:
@@ -96,13 +103,13 @@ class LiveAnalysis:
             logger.warning("The live analysis did not end within %.0f s: killing it", STOP_S)
             process.kill()
             process.wait(STOP_S)
-        self._listener.join(STOP_S)
+        listener.join(STOP_S)
         if process.stdout is not None:
             process.stdout.close()
 
-    def _listen(self) -> None:
-        assert self._process.stdout is not None
-        for line in self._process.stdout:
+    def _listen(self, process: subprocess.Popen[bytes]) -> None:
+        assert process.stdout is not None
+        for line in process.stdout:
             try:
                 message = json.loads(line)
             except json.JSONDecodeError:

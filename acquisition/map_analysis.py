@@ -104,7 +104,7 @@ def layer_height_um(result: MapResult) -> float:
     """
     if result.particles.empty:
         return float(result.facts["stage_z_um"])
-    typical_um = float(result.particles["equivalent_diameter_um"].median())
+    typical_um = float(np.median(result.particles["equivalent_diameter_um"].to_numpy(float)))
     return round(float(result.facts["stage_z_um"]) + typical_um / 2, 3)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from typing import Any, Self
 
@@ -74,7 +74,9 @@ class ScanProgress:
         elif name == "stop":
             took_s = doc["time"] - self._start_s
             self._bars.update(
-                self._task, seen=self._seen(), left=f"[green]{took_s:.0f} s of instrument time"
+                self._task,
+                seen=self._seen(),
+                left=f"[green]{took_s:.0f} s on the instrument, references included",
             )
 
     def _begin(self, doc: dict[str, Any]) -> None:
@@ -105,7 +107,7 @@ class ScanProgress:
 
 
 @contextmanager
-def steps() -> Iterator[Callable[[str], None]]:
+def steps() -> Generator[Callable[[str], None]]:
     """Show what is being done, one line at a time."""
     console = Console(stderr=True)
     with console.status("starting ...") as status:

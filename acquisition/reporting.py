@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from zoneplate.analysis.figures_volume import VolumeView
@@ -69,7 +70,7 @@ def _radii(tomogram: StoredTomogram) -> pd.DataFrame | None:
         return None
     whole = tomogram.particles.loc[~tomogram.particles["touches_border"].astype(bool)]
     radii = measure_radii(tomogram.particle_labels, tomogram.voxel_um)
-    chosen = radii[radii["particle_id"].isin(whole["particle_id"].tolist())]
+    chosen = radii.loc[radii["particle_id"].isin(whole["particle_id"].tolist())]
     return chosen if len(chosen) else None
 
 
@@ -79,7 +80,7 @@ def _floor(tomogram: StoredTomogram, radii: pd.DataFrame | None) -> float | None
         return None
     snr = tomogram.facts["snr"]
     floor_um = roughness_floor_um(
-        float(tomogram.particles["equivalent_diameter_um"].median()),
+        float(np.median(tomogram.particles["equivalent_diameter_um"].to_numpy(float))),
         tomogram.voxel_um,
         signal_to_noise=float(snr) if snr else DEFAULT_SNR,
     )

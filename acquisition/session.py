@@ -21,7 +21,7 @@ from zoneplate.simulators import Specimen, attach, nmc622, nmc811, simulated_mic
 
 from .catalog import EmbeddedCatalog
 from .data_directory import DataDirectory
-from .journal import DocumentJournal, is_finished, journals, read_journal
+from .journal import Document, DocumentJournal, is_finished, journals, read_journal
 from .live_process import LiveAnalysis
 from .map_analysis import MapResult, analyze_map, load_map, save_map, with_regions
 from .run_engine import InstrumentRunEngine
@@ -37,6 +37,9 @@ logger = logging.getLogger(__name__)
 SIMULATED = "simulated"
 SAMPLES = {"nmc622": nmc622, "nmc811": nmc811}
 """Powders that can be simulated, by name."""
+
+LOG_NAME = "session.log"
+LOGGED = ("bluesky", "ophyd", "zoneplate")
 
 SAFE_TIMEOUT_S = 30.0
 LIVE_RESULT_TIMEOUT_S = 120.0
@@ -81,11 +84,14 @@ class Session:
         baseline = [microscope.stage, microscope.optics, microscope.source, microscope.shutter]
         self.supplemental_data = SupplementalData(baseline=baseline)
         self.RE.preprocessors.append(self.supplemental_data)
+        self._log = _log_to(data.root / LOG_NAME)
         self._journal = DocumentJournal(data.journal)
         self.RE.subscribe(self._journal)
         self.RE.register_command(CHOOSE_REGIONS, self._on_choose_regions)
         self.RE.register_command(SUMMARIZE, self._on_summarize)
         self.live = LiveAnalysis(data) if live else None
+        if self.live is not None:
+            self.RE.subscribe(self._start_live, "start")
         self._catalog = EmbeddedCatalog(data.root)
 
     @property
@@ -109,7 +115,7 @@ class Session:
                 microscope.shutter.set(SHUTTER_CLOSED).wait(SAFE_TIMEOUT_S)
         except Exception:
             logger.exception(
-                "The microscope could not be left safe: close the shutter and stop the stage by hand"
+                "The microscope could not be left safe: close the shutter, stop the stage by hand"
             )
             raise
 
@@ -163,6 +169,9 @@ class Session:
         self._journal.close()
         self._catalog.close()
         self._clock.close()
+        for logger_name in LOGGED:
+            logging.getLogger(logger_name).removeHandler(self._log)
+        self._log.close()
 
     def __enter__(self) -> Self:
         return self
@@ -174,6 +183,11 @@ class Session:
         trace: TracebackType | None,
     ) -> None:
         self.close()
+
+    def _start_live(self, name: str, doc: Document) -> None:
+        """Start the live analysis with the first run: what is refused before costs nothing."""
+        if self.live is not None:
+            self.live.start()
 
     async def _on_choose_regions(self, message: Any) -> list[tuple[float, float, float]]:
         loop = asyncio.get_running_loop()
@@ -260,6 +274,16 @@ def open_session(
         metadata["material"] = material
     metadata["specimen_file"] = str(_keep_specimen(data, stage_specimen))
     return Session(microscope, data, md=metadata, live=live, clock=microscope.clock)
+
+
+def _log_to(file: Path) -> logging.Handler:
+    """Let warnings of the libraries below go to a file, with everything about a failed run."""
+    handler = logging.FileHandler(file, delay=True)
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    handler.setLevel(logging.WARNING)
+    for name in LOGGED:
+        logging.getLogger(name).addHandler(handler)
+    return handler
 
 
 def _specimen(sample: str, seed: int, specimen: Specimen | str | Path | None) -> Specimen:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zoneplate.analysis.summary import MINIMUM_VOID_UM
-from zoneplate.analysis.tomogram import Preview, TomogramAnalysis
+from zoneplate.analysis.tomogram import MINIMUM_CONTRAST_PER_UM, Preview, TomogramAnalysis
 
 from .data_directory import DataDirectory
 from .derived_run import DerivedRun
@@ -27,8 +27,8 @@ UNKNOWN_PIXEL_NOTE = (
 )
 
 NO_FLATS_NOTE = (
-    "the file holds no flat (open-beam) images: the brightest parts of its projections stand in for "
-    "them, so attenuation is relative and the pattern of the illumination stays in the images"
+    "the file holds no flat (open-beam) images: the brightest parts of its projections stand in "
+    "for them, so attenuation is relative and the pattern of the illumination stays in the images"
 )
 
 OPEN_BEAM_PERCENTILE = 99.0
@@ -68,7 +68,7 @@ def analyze_run(
         If it is no tomogram.
     """
     journal = find_journal(data.journal, uid)
-    live = LiveTomogram(preview_interval_s=float("inf"), minimum_void_um=minimum_void_um)
+    live = LiveTomogram(previews=False, minimum_void_um=minimum_void_um)
     documents = read_journal(journal)
     start = next(documents)[1]
     uid = str(start["uid"])
@@ -148,7 +148,7 @@ def analyze_file(
             center_um=scan.center_um,
             already_normalized=scan.already_normalized,
             minimum_void_um=minimum_void_um,
-            **({} if pixel else {"minimum_contrast_per_um": 0.0}),
+            minimum_contrast_per_um=MINIMUM_CONTRAST_PER_UM if pixel else 0.0,
         )
         for kind, frames in (("dark", scan.darks), ("flat", scan.flats)):
             for number, frame in enumerate(frames):

@@ -164,7 +164,7 @@ def load_tomograms(folder: Path) -> list[StoredTomogram]:
 
 def write_table(path: Path, table: pd.DataFrame) -> None:
     """Write a CSV table that reads back to the same numbers."""
-    table.to_csv(path, index=False, float_format="%.9g")
+    table.to_csv(path, index=False)
 
 
 def with_region(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
@@ -181,7 +181,8 @@ def _read_table(path: Path) -> pd.DataFrame:
 def _of_region(table: pd.DataFrame, number: int) -> pd.DataFrame:
     if "region" not in table:
         return table
-    return table[table["region"] == number].drop(columns="region").reset_index(drop=True)
+    own = table.loc[table["region"] == number]
+    return own.drop(columns=["region"]).reset_index(drop=True)
 
 
 def _axes(tomogram: StoredTomogram) -> dict[str, NDArray[np.float64]]:

@@ -58,7 +58,7 @@ def truth_of(
             tomogram.facts["whole_radius_um"],
             tomogram.volume.shape[0] * tomogram.voxel_um / 2,
         )
-        chosen = all_particles[np.asarray(inside)]
+        chosen = all_particles.loc[np.asarray(inside)]
         particles.append(chosen)
-        voids.append(all_voids[all_voids["particle_id"].isin(chosen["particle_id"])])
+        voids.append(all_voids.loc[all_voids["particle_id"].isin(chosen["particle_id"].tolist())])
     return summarize(with_region(particles), with_region(voids), minimum_void_um=minimum_void_um)

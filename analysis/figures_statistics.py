@@ -32,6 +32,8 @@ QUANTITIES = (
     ("sphericity", "sphericity $\\psi$ (1 = sphere)"),
 )
 MIN_BINS, MAX_BINS = 6, 24
+SETTLED_SHARE = 0.25
+"""Share of the scan after which live values decide the scale of their plot."""
 PALE = 0.35
 """Opacity of what is shown but not counted."""
 
@@ -316,8 +318,11 @@ def convergence_figure(convergence: pd.DataFrame) -> Figure:
             table["projections"], factor * table[name].astype(float), color=color, marker="o", ms=4
         )
         style(axes, "projections taken", label, title)
-        top = max(axes.get_ylim()[1], float(np.nanmax(factor * table[name].astype(float))))
-        axes.set_ylim(0, 1.08 * top if top > 0 else 1.0)
+        # The first views give anything; they must not flatten the rest of the curve.
+        settled = table["projections"] >= SETTLED_SHARE * table["projections"].max()
+        columns = [column for column in (name, high) if column in table]
+        top = factor * float(np.nanmax(rows_where(table, settled)[columns].to_numpy(float)))
+        axes.set_ylim(0, 1.15 * top if top > 0 else 1.0)
         axes.set_xlim(left=0)
     return figure
 

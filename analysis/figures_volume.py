@@ -15,6 +15,7 @@ from scipy import ndimage
 from skimage.measure import find_contours
 
 from .figures_style import PARTICLE, VOID, new_figure, note, rows_where, scale_bar, style
+from .mosaic import NORMAL_MAD
 
 if TYPE_CHECKING:
     from .segmentation import Segmentation
@@ -26,6 +27,9 @@ _AXIS = {"xy": 1, "xz": 0, "yz": 2}
 _NORMAL = {"xy": "z", "xz": "y", "yz": "x"}
 
 GREY_PERCENTILES = (1.0, 99.7)
+GREY_SIGMAS = 4.0
+"""White is this many standard deviations above the median of the particles."""
+SAMPLED_ROWS = 64
 GALLERY_MARGIN_UM = 1.5
 
 
@@ -101,7 +105,7 @@ def slices_figure(view: VolumeView) -> Figure:
     _, depth, columns = view.volume.shape
     widths = [columns, columns, depth]
     grid = figure.subplots(2, 3, gridspec_kw={"width_ratios": widths}, squeeze=False)
-    limits = _grey_limits(view.volume)
+    limits = _grey_limits(view)
     image = None
     for column, plane in enumerate(PLANES):
         index = _telling_index(view, plane)
@@ -154,11 +158,11 @@ def gallery_figure(
         return figure
     figure = new_figure(8.4, 2.75 * len(chosen) + 0.3)
     rows = figure.subfigures(len(chosen), 1, squeeze=False)[:, 0]
-    limits = _grey_limits(view.volume)
     for part, (label, void) in zip(rows, chosen, strict=True):
         part.suptitle(_caption(label, void, particles, voids), fontsize=10, x=0.02, ha="left")
         middle = _center_of(view.voids == void if void else view.particles == label)
         box = _box_um(view, label)
+        limits = _grey_limits(view, label)
         for axes, plane in zip(part.subplots(1, 3), PLANES, strict=True):
             index = int(middle[_AXIS[plane]])
             _show_slice(axes, view, plane, index, limits)
@@ -173,10 +177,19 @@ def gallery_figure(
     return figure
 
 
-def _grey_limits(volume: NDArray[np.floating]) -> tuple[float, float]:
-    sample = volume[:: max(1, volume.shape[0] // 64)]
-    low, high = np.nanpercentile(sample, GREY_PERCENTILES)
-    return float(low), float(high if high > low else low + 1)
+def _grey_limits(view: VolumeView, label: int | None = None) -> tuple[float, float]:
+    """Grey scale for background and particles (or one of them); denser parts may saturate."""
+    step = max(1, view.volume.shape[0] // SAMPLED_ROWS)
+    sample = view.volume[::step]
+    low, high = (float(v) for v in np.nanpercentile(sample, GREY_PERCENTILES))
+    particles = view.particles[::step]
+    chosen = particles > 0 if label is None else particles == label
+    solid = sample[chosen & (view.voids[::step] == 0)]
+    if solid.size:
+        middle = float(np.median(solid))
+        spread = NORMAL_MAD * float(np.median(np.abs(solid - middle)))
+        high = min(high, middle + GREY_SIGMAS * spread)
+    return low, high if high > low else low + 1.0
 
 
 def _plane_image(array: NDArray, plane: Plane, index: int) -> NDArray:

@@ -37,16 +37,26 @@ NOISE_SIGMAS = 4.0
 OTSU_FLOOR = 0.1
 """Lowest threshold as a fraction of Otsu's, for pictures almost without noise."""
 
+LOWEST_TRANSMISSION = 1e-3
+"""Darker pixels read as this, so that the logarithm stays finite."""
+
 PEAK_FACTOR = 1.5
 """A particle must somewhere exceed this many thresholds, else it is a ripple."""
 
 BACKGROUND_SIGMA_FRACTION = 0.125
 """Gaussian sigma of the local background as a fraction of the tile."""
 
-SADDLE_RATIO = 0.88
+ABSORPTION_POWER = 0.5
+"""Domes are distance times this power of absorption: distance alone misses particles that
+overlap in projection, absorption alone breaks hollow ones."""
+
+MIN_OPEN_SHARE = 0.02
+"""Open beam within reach (some tens of pixels) below which the map's own median stands in."""
+
+SADDLE_RATIO = 0.9
 """Two domes are two particles when the pass between them lies below this fraction of the lower
 one. On simulated NMC622 maps anything from 0.7 to 0.93 splits no whole particle, voids or not;
-0.88 leaves 4.5 % of the particles hidden by neighbours and still allows rough outlines."""
+0.9 leaves 4 to 5 % of the particles hidden by neighbours."""
 
 DISTANCE_OFFSET_PX = 1.0
 """Added to distances before taking ratios, so that pixel steps do not split small particles."""
@@ -141,8 +151,7 @@ def _above_background(mosaic: Mosaic) -> tuple[NDArray[np.float64], float, float
     if not known.any():
         return np.zeros(image.shape), 0.0, 0.0
     if mosaic.transmission:
-        tiny = 1e-3  # full absorption reads as -ln(0.001), about 7
-        absorption = -np.log(np.maximum(np.where(known, image, 1.0), tiny))
+        absorption = -np.log(np.maximum(np.where(known, image, 1.0), LOWEST_TRANSMISSION))
     else:
         absorption = np.where(known, image, 0.0)
     smooth = ndimage.gaussian_filter(absorption, SMOOTHING_PX)
@@ -178,7 +187,7 @@ def _local_mean(
     """Gaussian mean over the chosen pixels; `fallback` where there are too few."""
     share = ndimage.gaussian_filter(where.astype(np.float64), sigma)
     total = ndimage.gaussian_filter(np.where(where, values, 0.0), sigma)
-    enough = share > 0.02  # a few hundred pixels within one sigma
+    enough = share > MIN_OPEN_SHARE
     return np.where(enough, total / np.where(enough, share, 1.0), fallback)
 
 
@@ -240,7 +249,7 @@ def _split(mask: NDArray[np.bool_], filled: NDArray[np.float64]) -> NDArray[np.i
     distance = ndimage.gaussian_filter(distance, SMOOTHING_PX)
     # In logarithms a constant height difference is a constant ratio.
     height = np.log(distance + DISTANCE_OFFSET_PX)
-    height[mask] += np.log(filled[mask])
+    height[mask] += ABSORPTION_POWER * np.log(filled[mask])
     drop = -np.log(SADDLE_RATIO)
     bottom = float(height[mask].min()) - 1.0
     height = np.where(mask, height, bottom)

@@ -27,7 +27,7 @@ from .figures_style import PARTICLE, VOID, data_uri
 from .figures_volume import VolumeView, gallery_figure, slices_figure
 from .meshes import PLAIN, TRIANGLE_BUDGET, Mesh, solid_figure, surface_meshes, viewer_payload
 from .mosaic import Mosaic
-from .report_format import MISSING, NBSP, format_limit, format_number
+from .report_format import MISSING, NBSP, format_date, format_limit, format_number
 
 HERE = Path(__file__).parent
 
@@ -36,6 +36,9 @@ MAX_RADIOGRAPH_SERIES = 2
 
 MAX_VOLUMES = 8
 """Tomograms that are drawn, the first ones; each adds about 0.7 MB to the page."""
+
+MIN_UPDATES = 3
+"""Fewer live values make no curve."""
 
 STILL_DPI = 110
 """Resolution of pictures of voxels and pixels, which gain nothing from more."""
@@ -129,7 +132,7 @@ def write_report(
         "report.html"
     ).render(
         sample=str(results.get("sample") or "Unnamed sample"),
-        created=str(results.get("created") or ""),
+        created=format_date(results.get("created")),
         measured=text.measured_sentence(results),
         has_truth=bool(results.get("truth")),
         cards=text.cards(results),
@@ -311,7 +314,7 @@ def _radiographs(series: RadiographSeries) -> _Picture:
 
 
 def _convergence(convergence: pd.DataFrame | None) -> _Picture | None:
-    if convergence is None or convergence.empty:
+    if convergence is None or len(convergence) < MIN_UPDATES:
         return None
     return _picture(
         convergence_figure(convergence),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any, TypeGuard
 
 Json = Mapping[str, Any]
@@ -76,6 +77,24 @@ def format_interval(block: Json) -> str:
         return "no interval"
     confidence = block.get("confidence", 0.95)
     return f"{format_percent(confidence)} interval {format_percent(low)} to {format_percent(high)}"
+
+
+def format_date(moment: object) -> str:
+    """Format an ISO 8601 moment to the minute; anything else stays as it is.
+
+    Examples
+    --------
+    >>> format_date("2026-11-23T07:33:15+00:00"), format_date("last week"), format_date(None)
+    ('2026-11-23 07:33 UTC', 'last week', '')
+    """
+    if not moment:
+        return ""
+    try:
+        when = datetime.fromisoformat(str(moment))
+    except ValueError:
+        return str(moment)
+    zone = "" if when.tzinfo is None else f" {when.strftime('%Z')}"
+    return f"{when:%Y-%m-%d %H:%M}{zone}"
 
 
 def format_seconds(seconds: object) -> str:

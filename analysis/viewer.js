@@ -66,7 +66,7 @@ function mountViewer(box, scene) {
   });
 
   const reach = Math.hypot(...scene.size) / 2;
-  const start = { across: -0.61, tilt: 0.49, zoom: 1.3 };
+  const start = { across: -0.61, tilt: 0.49, zoom: 1.15 };
   const state = { ...start, opacity: 0.45 };
   const rotation = () => {
     const [c, s, d, t] = [Math.cos(state.across), Math.sin(state.across), Math.cos(state.tilt), Math.sin(state.tilt)];

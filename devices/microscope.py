@@ -11,7 +11,6 @@ from enum import IntEnum
 from typing import Any
 
 from ophyd import Component, Device, Signal
-from ophyd.positioner import PositionerBase
 from ophyd.status import StatusBase
 
 from .configuration import InstrumentConfiguration
@@ -43,10 +42,11 @@ class Stage(Device):
     for the second, `Microscope.stage` answers to both.
     """
 
-    x: PositionerBase
-    y: PositionerBase
-    z: PositionerBase
-    theta: PositionerBase
+    # Parts are declared as Any: ophyd's Component has no type that a derived class may refine.
+    x: Any
+    y: Any
+    z: Any
+    theta: Any
 
     def __init__(self, prefix: str = "", *, name: str, **kwargs: Any) -> None:
         # The component is called `sample_stage` (see above); its data keys say `stage`.
@@ -64,12 +64,12 @@ class Camera(Device):
     Pixels go straight into an NXtomo HDF5 file; documents carry only where they are.
     """
 
-    exposure_s: Signal
-    binning: Signal
-    image_key: Signal
-    frame_number: Signal
-    mean_counts: Signal
-    exposed: Device
+    exposure_s: Any
+    binning: Any
+    image_key: Any
+    frame_number: Any
+    mean_counts: Any
+    exposed: Any
     """Triggered right after the camera, done when the exposure ends and the readout starts:
     waiting for it lets the next move overlap the readout."""
 
@@ -77,7 +77,7 @@ class Camera(Device):
 class Shutter(Device):
     """The beam shutter: `set("open")` or `set("closed")`."""
 
-    state: Signal
+    state: Any
 
     def set(self, value: str) -> StatusBase:
         """Open or close; the status is done when the blade has arrived."""
@@ -116,8 +116,8 @@ class Optics(Device):
 class Source(Device):
     """The X-ray source."""
 
-    energy_kev: Signal
-    current: Signal
+    energy_kev: Any
+    current: Any
     """Relative beam intensity, 1 when all is well; what a beam-loss suspender watches."""
 
 
@@ -132,11 +132,11 @@ class Microscope(Device):
         The instrument file it was made from: limits, field, timing.
     """
 
-    sample_stage: Stage
-    camera: Camera
-    optics: Optics
-    source: Source
-    shutter: Shutter
+    sample_stage: Any
+    camera: Any
+    optics: Any
+    source: Any
+    shutter: Any
 
     def __init__(
         self,

@@ -12,7 +12,7 @@ from zoneplate.devices.microscope import SHUTTER_CLOSED, SHUTTER_OPEN, ImageKey,
 
 _group_numbers = itertools.count()
 
-Moves = Sequence[tuple[Any, float]]
+Moves = Sequence[tuple[Any, Any]]
 """Pairs of a positioner and its target."""
 
 
@@ -55,7 +55,13 @@ def take_frame(
     yield from bps.trigger(camera.exposed, group=exposure)
     yield from bps.wait(exposure)
     yield from bps.create(stream)
-    for device in (microscope.stage, microscope.source, microscope.shutter, microscope.optics):
+    surroundings: tuple[Any, ...] = (
+        microscope.stage,
+        microscope.source,
+        microscope.shutter,
+        microscope.optics,
+    )
+    for device in surroundings:
         yield from bps.read(device)
     yield from start_moves(next_moves)
     yield from bps.wait(frame)
@@ -88,7 +94,7 @@ def take_flats(
     next_moves
         Moves that may start with the readout of the last flat.
     """
-    yield from move([(microscope.shutter, SHUTTER_OPEN), *out_moves])  # type: ignore[list-item]
+    yield from move([(microscope.shutter, SHUTTER_OPEN), *out_moves])
     yield from bps.mv(microscope.camera.image_key, ImageKey.FLAT)
     for number in range(frames):
         yield from move(out_moves)  # nothing to do, unless a pause stopped the motion

@@ -98,7 +98,7 @@ def screen(
     for number, center_um in enumerate(centers_um[:regions]):
         uid = yield from tomography(
             microscope,
-            center_um=tuple(center_um),
+            center_um=(center_um[0], center_um[1], center_um[2]),
             projections=projections,
             exposure_s=exposure_s,
             binning=binning,

@@ -133,7 +133,7 @@ def tomography(
     if center_um is None:
         center: list[float] = []
         for axis in axes:
-            position = yield from bps.rd(axis.user_setpoint, default_value=0.0)  # type: ignore[attr-defined]
+            position = yield from bps.rd(axis.user_setpoint, default_value=0.0)
             center.append(float(position))
     else:
         center = [float(value) for value in center_um]

@@ -13,8 +13,8 @@ import itertools
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Generator, Iterable
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -27,6 +27,42 @@ class Awaitable(Protocol):
     @property
     def done(self) -> bool:
         """Whether the wait is over."""
+        ...
+
+
+class Idleness(Protocol):
+    """Knows whether somebody far away waits, so that time may pass: the face of a server."""
+
+    def delay_s(self) -> float | None:
+        """Return the wall seconds until time may pass; None: not before `VirtualClock.wake`."""
+        ...
+
+
+class InstrumentClock(Protocol):
+    """What a RunEngine needs of the instrument's clock, wherever the clock is."""
+
+    def now(self) -> float:
+        """Return the instrument time in seconds since 1970."""
+        ...
+
+    def call_later(self, delay_s: float, callback: Callable[[], None]) -> Cancellable:
+        """Schedule `callback` in `delay_s` of instrument time."""
+        ...
+
+    def waiting_hook(self, statuses: Iterable[Awaitable] | None) -> None:
+        """Let time pass until these are done."""
+        ...
+
+    def waiting_for(self, awaited: Awaitable) -> AbstractContextManager[None]:
+        """Let time pass, inside the block, until `awaited` is done."""
+        ...
+
+
+class Cancellable(Protocol):
+    """Something that can be called off."""
+
+    def cancel(self) -> None:
+        """Make it not happen."""
         ...
 
 
@@ -55,6 +91,9 @@ class VirtualClock:
         None: time passes only while somebody waits, and then as fast as events can be
         computed. A number: that many instrument seconds per wall second (1 is real time),
         whether somebody waits or not.
+    idleness
+        Says whether somebody waits where nobody can tell us in this process: with it, events
+        that are due run at once, and time passes when it says so.
 
     Notes
     -----
@@ -63,9 +102,15 @@ class VirtualClock:
     `waiting_hook`, statuses call it in their `wait`.
     """
 
-    def __init__(self, epoch_s: float | None = None, speed: float | None = None) -> None:
+    def __init__(
+        self,
+        epoch_s: float | None = None,
+        speed: float | None = None,
+        idleness: Idleness | None = None,
+    ) -> None:
         self._now_s = time.time() if epoch_s is None else epoch_s
         self._speed = speed
+        self._idleness = idleness
         self._wall_s = time.monotonic()
         self._heap: list[Event] = []
         self._numbers = itertools.count()
@@ -107,7 +152,7 @@ class VirtualClock:
             self._condition.notify_all()
 
     @contextmanager
-    def waiting_for(self, awaited: Awaitable) -> Iterator[None]:
+    def waiting_for(self, awaited: Awaitable) -> Generator[None]:
         """Let time pass, inside the block, until `awaited` is done."""
         with self._condition:
             self._waiting.append(awaited)
@@ -117,6 +162,11 @@ class VirtualClock:
         finally:
             with self._condition:
                 self._waiting.remove(awaited)
+
+    def wake(self) -> None:
+        """Look again whether time may pass: the idleness has changed."""
+        with self._condition:
+            self._condition.notify_all()
 
     def close(self) -> None:
         """Stop the clock; what is still scheduled never happens."""
@@ -145,6 +195,8 @@ class VirtualClock:
         if self._speed is not None:
             self._follow_wall()
             return max(0.0, (self._heap[0].due_s - self._now_s) / self._speed)
+        if self._idleness is not None:
+            return 0.0 if self._heap[0].due_s <= self._now_s else self._idleness.delay_s()
         awaited = any(not status.done for status in (*self._hooked, *self._waiting))
         return 0.0 if awaited else None
 
@@ -167,7 +219,7 @@ class VirtualClock:
                 logger.exception("An event of the simulated instrument failed")
 
 
-def attach(run_engine: Any, clock: VirtualClock) -> None:
+def attach(run_engine: Any, clock: InstrumentClock) -> None:
     """Let a RunEngine's waits and sleeps pass instrument time.
 
     Sets its `waiting_hook` (in front of one that is there, such as a progress bar) and

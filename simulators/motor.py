@@ -1,5 +1,8 @@
 """The in-process motor: the components and the contract of ophyd's `EpicsMotor`."""
 
+# ophyd leaves its own signatures without types; what pyright infers for them is too narrow.
+# pyright: reportIncompatibleMethodOverride=false, reportIncompatibleVariableOverride=false
+
 from __future__ import annotations
 
 from typing import Any

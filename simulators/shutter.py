@@ -59,7 +59,8 @@ class SimulatedShutter(Shutter):
         self._clock, self._model = clock, model
         self.state.bind(clock, lambda: model.state)
 
-    def check_value(self, value: str) -> None:
+    # ophyd leaves the value without a type; pyright infers None.
+    def check_value(self, value: str) -> None:  # pyright: ignore[reportIncompatibleMethodOverride]
         """Refuse anything but the two positions a shutter has.
 
         Raises

@@ -15,11 +15,17 @@ from numpy.typing import ArrayLike, DTypeLike, NDArray
 Index = int | slice | NDArray[np.intp]
 """What may index rows or columns of a frame."""
 
-_TO_DEG = {"deg": 1.0, "degree": 1.0, "degrees": 1.0, "°": 1.0}
-_TO_DEG |= dict.fromkeys(("rad", "radian", "radians"), 180.0 / np.pi)
-_TO_UM = {"m": 1e6, "cm": 1e4, "mm": 1e3, "um": 1.0, "µm": 1.0, "μm": 1.0, "nm": 1e-3}
-_TO_UM |= {"meter": 1e6, "metre": 1e6, "millimeter": 1e3, "micron": 1.0, "microns": 1.0}
-_TO_UM |= {"micrometer": 1.0, "micrometre": 1.0, "nanometer": 1e-3}
+_TO_DEG = {
+    **dict.fromkeys(("deg", "degree", "degrees", "°"), 1.0),
+    **dict.fromkeys(("rad", "radian", "radians"), 180.0 / np.pi),
+}
+_TO_UM = {
+    **dict.fromkeys(("m", "meter", "metre"), 1e6),
+    "cm": 1e4,
+    **dict.fromkeys(("mm", "millimeter"), 1e3),
+    **dict.fromkeys(("um", "µm", "μm", "micron", "microns", "micrometer", "micrometre"), 1.0),
+    **dict.fromkeys(("nm", "nanometer"), 1e-3),
+}
 _TO_KEV = {"ev": 1e-3, "kev": 1.0, "mev": 1e3, "j": 1.0 / 1.602176634e-16}
 _TO_S = {"s": 1.0, "sec": 1.0, "second": 1.0, "seconds": 1.0, "ms": 1e-3, "us": 1e-6}
 _FACTORS = {"angle": _TO_DEG, "length": _TO_UM, "energy": _TO_KEV, "time": _TO_S}

@@ -34,8 +34,8 @@ from .scan import Frames, Scan, ScanFormatError
 
 SIDECAR = "scan.toml"
 _NUMBERS = ("start_deg", "stop_deg", "pixel_um", "energy_kev", "exposure_s")
-_KEYS = {*_NUMBERS, "projections", "flats", "darks", "angles_deg", "sample", "center_um"}
-_KEYS |= {"absorption"}
+_OTHERS = ("projections", "flats", "darks", "angles_deg", "sample", "center_um", "absorption")
+_KEYS = {*_NUMBERS, *_OTHERS}
 
 
 def open_tiff(folder: Path) -> Scan:

@@ -5,6 +5,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
+import volume_scene
 from matplotlib.collections import LineCollection, PatchCollection
 from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
@@ -123,6 +124,15 @@ def test_outlines_lie_on_the_particles_in_the_specimen_frame(panel, across, up):
     assert data[row, column] > 0.03  # solid beside the void, upright
 
 
+def test_a_dense_inclusion_does_not_darken_the_rest():
+    view = volume_view()
+    view.volume[volume_scene.ball(102.0, -36.0, 8.0, 1.5)] = 5.0
+    axes = next(a for a in figures.slices_figure(view).axes if a.images)
+    low, high = axes.images[0].get_clim()
+    assert low < 0.0
+    assert 0.045 < high < 0.07
+
+
 def test_radiographs_are_spread_over_the_angles_in_any_order():
     angles = np.random.default_rng(0).permutation(np.linspace(-90, 90, 141))
     figure = figures.radiographs_figure(np.random.default_rng(1).random((141, 6, 6)), angles, 0.5)
@@ -204,7 +214,8 @@ def test_surfaces_are_closed_outward_and_in_place():
         assert center == pytest.approx((x, y, z), abs=0.3)
         moved = corners - center
         signed = np.einsum("ij,ij->", moved[:, 0], np.cross(moved[:, 1], moved[:, 2])) / 6
-        assert signed == pytest.approx(4 / 3 * np.pi * radius**3, rel=0.12)
+        counted = volume_scene.ball(x, y, z, radius).sum() * VOXEL_UM**3
+        assert signed == pytest.approx(counted, rel=0.15)
         edges = np.sort(mesh.faces[:, [0, 1, 1, 2, 2, 0]].reshape(-1, 2), axis=1)
         assert (np.unique(edges, axis=0, return_counts=True)[1] == 2).all()
 

@@ -113,12 +113,13 @@ def test_touching_particles_are_split_and_flagged():
     assert len(find_particles_2d(mosaic, split=False)) == 2
 
 
-def test_a_hollow_particle_is_one_particle():
-    mosaic = single_map([(0, 0, 0, 6.0)], hollow=[(0.8, 0.5, 0, 4.2)])
+@pytest.mark.parametrize(("radius", "cavity"), [(6.0, 4.2), (8.0, 7.3)])
+def test_a_hollow_particle_is_one_particle(radius, cavity):
+    mosaic = single_map([(0, 0, 0, radius)], hollow=[(0.3, 0.2, 0, cavity)])
     table = find_particles_2d(mosaic, attenuation_per_um=MU_PER_UM)
     assert len(table) == 1
-    assert table["equivalent_diameter_um"].iloc[0] == pytest.approx(12, rel=0.06)
-    shell = 4 / 3 * np.pi * (6.0**3 - 4.2**3)
+    assert table["equivalent_diameter_um"].iloc[0] == pytest.approx(2 * radius, rel=0.09)
+    shell = 4 / 3 * np.pi * (radius**3 - cavity**3)
     assert table["volume_um3"].iloc[0] == pytest.approx(shell, rel=0.05)
 
 

@@ -128,7 +128,7 @@ def full_report(path: Path, results: dict) -> Path:
             "reason": ["35 whole particles expected"],
         }
     )
-    convergence = pd.DataFrame({"projections": [20, 141], "particles": [30, 31]})
+    convergence = pd.DataFrame({"projections": [20, 80, 141], "particles": [30, 33, 31]})
     frames = RadiographSeries(
         np.random.default_rng(0).random((9, 8, 8)), np.linspace(-90, 90, 9), 0.5, "Region 1"
     )
@@ -188,6 +188,19 @@ def test_voxel_face_areas_take_the_study_values_when_given(results):
     assert rows["Surface area, SA"].study == "–"
     assert rows["Surface area from voxel faces, SA"].study == "234"
     assert rows["Sphericity of the mean V and SA from voxel faces"].study == "0.8"
+
+
+def test_two_live_values_make_no_curve(tmp_path, results):
+    for count, shown in ((2, 0), (3, 1)):
+        live = pd.DataFrame({"projections": range(1, count + 1), "particles": range(count)})
+        path = write_report(
+            tmp_path / "r.html",
+            results,
+            particles=pd.DataFrame(),
+            voids=pd.DataFrame(),
+            convergence=live,
+        )
+        assert parse(path).text.count("How the answer settled") == shown
 
 
 def test_truth_appears_for_simulated_runs(tmp_path, results):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 
 from zoneplate.devices import Detector, ZonePlate, projections_needed
@@ -34,9 +36,7 @@ def test_move_covers_its_distance_with_the_right_speed(distance):
     covered = [move_fraction(total_s * i / steps, distance, 10.0, 0.2) for i in range(steps + 1)]
     assert covered[0] == 0
     assert covered[-1] == 1
-    speeds = [
-        (b - a) * distance / (total_s / steps) for a, b in zip(covered, covered[1:], strict=False)
-    ]
+    speeds = [(b - a) * distance / (total_s / steps) for a, b in itertools.pairwise(covered)]
     assert min(speeds) >= 0
     assert max(speeds) <= 10.0 + 1e-6
     assert covered[steps // 2] == pytest.approx(0.5)
