@@ -11,6 +11,8 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn
 
 REFRESH_S = 0.2
+PLAIN_WIDTH = 120
+"""Columns of a log file, which has no width of its own."""
 
 
 class ScanProgress:
@@ -25,6 +27,8 @@ class ScanProgress:
     def __init__(self, session: Any) -> None:
         self._session = session
         self._console = Console(stderr=True)
+        if not self._console.is_terminal:
+            self._console.width = PLAIN_WIDTH
         self._bars = Progress(
             SpinnerColumn(),
             TextColumn("{task.description}"),
@@ -76,7 +80,7 @@ class ScanProgress:
             self._bars.update(
                 self._task,
                 seen=self._seen(),
-                left=f"[green]{took_s:.0f} s on the instrument, references included",
+                left=f"[green]{took_s:.0f} s with references",
             )
 
     def _begin(self, doc: dict[str, Any]) -> None:

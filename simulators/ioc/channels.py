@@ -1,0 +1,230 @@
+"""Process variables over the instrument model: instrument timestamps, writes handed to it.
+
+caproto keeps the values and speaks the protocol; here is what makes its channels behave like
+those of an IOC: a put is complete when what it asked for has happened, a refused value goes
+back to what it was, and every timestamp is instrument time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from typing import Any
+
+from caproto import (
+    AccessRights,
+    CAStatus,
+    ChannelChar,
+    ChannelData,
+    ChannelDouble,
+    ChannelEnum,
+    ChannelInteger,
+    ChannelString,
+)
+
+from zoneplate.devices.errors import ZoneplateError
+
+from ..clock import VirtualClock
+from .pacing import ClientPacing
+
+logger = logging.getLogger(__name__)
+
+PutHandler = Callable[[Any], Awaitable[None]]
+"""Does what was put asks for; returns when it has happened, raises `ZoneplateError` to refuse."""
+
+TEXT_LENGTH = 256
+"""Bytes of a long text, as areaDetector has them."""
+
+UNLIMITED = 0.0
+"""Control limits that are both 0 mean no limits, in EPICS."""
+
+
+class Served:
+    """What all our channels share; goes in front of a channel class of caproto."""
+
+    database: Database
+    write_only_by_us = False
+    on_put: PutHandler | None = None
+
+    def check_access(self, hostname: str, username: str) -> AccessRights:
+        """Say what clients may do."""
+        if self.write_only_by_us:
+            return AccessRights.READ
+        return AccessRights.READ | AccessRights.WRITE
+
+    async def write(self, value: Any, **kwargs: Any) -> None:
+        """Store and post a value, stamped with instrument time unless it is stamped."""
+        kwargs.setdefault("timestamp", self.database.clock.now())
+        await super().write(value, **kwargs)  # type: ignore[misc]
+
+    async def auth_write(self, *args: Any, **kwargs: Any) -> Any:
+        """Store what a client puts, then do what it asks for."""
+        channel: Any = self
+        self.database.pacing.written()
+        before = channel.value
+        await super().auth_write(*args, **kwargs)  # type: ignore[misc]
+        if self.on_put is None:
+            return None
+        try:
+            await self.on_put(channel.value)
+        except ZoneplateError as error:
+            logger.warning("A value was refused: %s", error)
+            await self.write(before)
+            return CAStatus.ECA_PUTFAIL
+        return None
+
+
+class DoubleChannel(Served, ChannelDouble):
+    """A real number, or an array of them."""
+
+
+class IntegerChannel(Served, ChannelInteger):
+    """A 32-bit integer, or an array of them."""
+
+
+class EnumChannel(Served, ChannelEnum):
+    """One of a few named states."""
+
+
+class StringChannel(Served, ChannelString):
+    """A text of up to 40 bytes."""
+
+
+class TextChannel(Served, ChannelChar):
+    """A text of up to 256 bytes, as an array of characters."""
+
+
+class Database:
+    """All PVs of the server, and the way from the instrument's thread to them.
+
+    Parameters
+    ----------
+    prefix
+        Begin of every PV name.
+    clock
+        The instrument clock.
+    pacing
+        What keeps the clock from running away from the clients.
+    """
+
+    def __init__(self, prefix: str, clock: VirtualClock, pacing: ClientPacing) -> None:
+        self.prefix = prefix
+        self.clock = clock
+        self.pacing = pacing
+        self.channels: dict[str, ChannelData] = {}
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._time: ChannelData | None = None
+
+    def start(self) -> None:
+        """Take the running event loop as the one that serves."""
+        self._loop = asyncio.get_running_loop()
+
+    def number(
+        self,
+        name: str,
+        value: float = 0.0,
+        *,
+        units: str = "",
+        precision: int = 4,
+        limits: tuple[float, float] = (UNLIMITED, UNLIMITED),
+        **options: Any,
+    ) -> Any:
+        """Add a real number."""
+        low, high = limits
+        return self._add(
+            name,
+            DoubleChannel(
+                value=float(value),
+                units=units,
+                precision=precision,
+                lower_ctrl_limit=low,
+                upper_ctrl_limit=high,
+                lower_disp_limit=low,
+                upper_disp_limit=high,
+            ),
+            **options,
+        )
+
+    def integer(self, name: str, value: int = 0, *, units: str = "", **options: Any) -> Any:
+        """Add an integer."""
+        return self._add(name, IntegerChannel(value=int(value), units=units), **options)
+
+    def enum(self, name: str, states: Sequence[str], value: int = 0, **options: Any) -> Any:
+        """Add a choice."""
+        return self._add(name, EnumChannel(value=states[value], enum_strings=states), **options)
+
+    def string(self, name: str, value: str = "", **options: Any) -> Any:
+        """Add a short text."""
+        return self._add(name, StringChannel(value=value), **options)
+
+    def text(self, name: str, value: str = "", **options: Any) -> Any:
+        """Add a long text."""
+        channel = TextChannel(value=value or "\0", max_length=TEXT_LENGTH, string_encoding="utf-8")
+        return self._add(name, channel, **options)
+
+    def array(self, name: str, length: int, **options: Any) -> Any:
+        """Add an array of integers, so many at most."""
+        return self._add(name, IntegerChannel(value=[0], max_length=length), **options)
+
+    def clock_channel(self, name: str) -> Any:
+        """Add the instrument time: it is posted first with all news."""
+        self._time = self.number(name, self.clock.now(), units="s", precision=6, read_only=True)
+        return self._time
+
+    def _add(
+        self,
+        name: str,
+        channel: Any,
+        *,
+        read_only: bool = False,
+        on_put: PutHandler | None = None,
+    ) -> Any:
+        channel.database = self
+        channel.write_only_by_us = read_only
+        channel.on_put = on_put
+        self.channels[self.prefix + name] = channel
+        return channel
+
+    async def post(
+        self, values: Mapping[Any, Any], timestamp: float | None = None, *, always: bool = False
+    ) -> None:
+        """Store and post values in this order; those that did not change only if `always`."""
+        stamp = self.clock.now() if timestamp is None else timestamp
+        for channel, value in values.items():
+            known = value
+            if isinstance(channel, EnumChannel) and isinstance(value, int):
+                known = channel.enum_strings[value]
+            if always or channel.value != known:
+                await channel.write(known, verify_value=False, timestamp=stamp)
+
+    def tell(self, news: Callable[[float], Coroutine[Any, Any, None]]) -> None:
+        """Let the server post something that just happened to the instrument, from any thread.
+
+        `news(time)` gets the instrument time at which it happened; no time passes until it is
+        posted and the clients had a moment to answer.
+        """
+        if self._loop is None or self._loop.is_closed():
+            return
+        happened_s = self.clock.now()
+        self.pacing.begin_news()
+        self._loop.call_soon_threadsafe(self._spread, news, happened_s)
+
+    def _spread(
+        self, news: Callable[[float], Coroutine[Any, Any, None]], happened_s: float
+    ) -> None:
+        async def run() -> None:
+            try:
+                if self._time is not None:
+                    await self.post({self._time: happened_s}, happened_s)
+                await news(happened_s)
+            except Exception:
+                logger.exception("News of the instrument could not be posted")
+            finally:
+                self.pacing.end_news()
+
+        # The loop keeps only weak references to its tasks.
+        task = asyncio.get_running_loop().create_task(run())
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
