@@ -19,7 +19,7 @@ demo: $(VENV)/.ready  ## screen a simulated NMC622 powder; ends with the path of
 	$(BIN)/zoneplate screen --sample nmc622 --regions 1 --seed 0 --data demo/data --out demo/out
 
 test: $(VENV)/.ready  ## all tests
-	$(BIN)/python -m pytest -n 2 --dist loadgroup
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 lint: $(VENV)/.ready  ## style and layers
 	$(BIN)/ruff check .

@@ -4,41 +4,88 @@
 
 Each seed is another powder and another noise. A tomogram at the study's settings is taken in the
 middle of the powder, analysed, and compared with what the specimen really is: the same particles
-(whole in the field) and the same voids (above the detection limit). The truth is looked up after
-the analysis; nothing of it goes in.
+(whole in the field) and the same voids. The truth is looked up after the analysis; nothing of it
+goes in.
 """
 
 from __future__ import annotations
 
 import tempfile
 import time
+from collections import Counter
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pandas as pd
+
 from zoneplate.acquisition import open_session
-from zoneplate.acquisition.truth import truth_of_run
+from zoneplate.acquisition.tomogram_file import StoredTomogram
+from zoneplate.acquisition.truth import truth_of
 from zoneplate.acquisition.workflow import collect_screening
 from zoneplate.plans import tomography
+from zoneplate.simulators import Specimen
 
 SEEDS = range(5)
 CENTER_UM = (0.0, 0.0, 3.0)
-"""In the middle of the map, half a median diameter above the tape."""
+"""In the middle of the powder, half a median diameter above the tape."""
 
 ALLOWED = {"count": 0.05, "diameter": 0.02, "volume": 0.05}
 """Largest relative errors that are accepted."""
 LEAST_FREQUENCIES = 4
 """Of five 95 % intervals, so many must hold the truth."""
 
+SIZE_CLASSES_UM = (0.0, 1.4, 1.6, 1.8, 2.2, 99.0)
+SAME_VOID_UM = 1.0
+"""A void is found when one was measured this near to its centre; voids lie further apart."""
 
-def measured_and_true(seed: int, folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Return the results of one powder and the truth about it, as in `results.json`."""
+CENTER = ["center_x_um", "center_y_um", "center_z_um"]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One powder: results and truth as in `results.json`, and its voids by size class."""
+
+    found: dict[str, Any]
+    true: dict[str, Any]
+    voids: Counter[int]
+    voids_found: Counter[int]
+    false_voids: int
+
+
+def compared(seed: int, folder: Path) -> Comparison:
+    """Take, analyse and compare one powder."""
     with open_session("simulated", sample="nmc622", seed=seed, data_dir=folder, live=False) as one:
         (uid,) = one.RE(tomography(one.microscope, center_um=CENTER_UM))
         tomogram = one.tomogram(uid)
-        results = collect_screening(one.data, None, [uid], [tomogram]).document
-        truth = truth_of_run(one.run(uid), [tomogram])
-    assert truth is not None
-    return results, truth
+        found = collect_screening(one.data, None, [uid], [tomogram]).document
+        specimen = Specimen.load(one.run(uid).start["specimen_file"])
+    return Comparison(found, truth_of(specimen, [tomogram]), *void_detection(specimen, tomogram))
+
+
+def void_detection(
+    specimen: Specimen, tomogram: StoredTomogram
+) -> tuple[Counter[int], Counter[int], int]:
+    """Return voids by size class, those of them that were found, and how many are false."""
+    half_height_um = tomogram.volume.shape[0] * tomogram.voxel_um / 2
+    whole = specimen.whole_in_field(
+        tomogram.center_um, tomogram.facts["whole_radius_um"], half_height_um
+    )
+    owners = specimen.truth_particles().loc[np.asarray(whole), "particle_id"]
+    everywhere = specimen.truth_voids()
+    true = everywhere[everywhere["particle_id"].isin(owners)]
+    sizes = np.digitize(true["equivalent_diameter_um"], SIZE_CLASSES_UM) - 1
+    seen = distance_um(true, tomogram.voids) < SAME_VOID_UM
+    whole_voids = tomogram.voids[~tomogram.voids["touches_border"].astype(bool)]
+    false = int((distance_um(whole_voids, everywhere) >= SAME_VOID_UM).sum())
+    return Counter(sizes.tolist()), Counter(sizes[seen].tolist()), false
+
+
+def distance_um(these: pd.DataFrame, others: pd.DataFrame) -> np.ndarray:
+    """Return how far each of these is from the nearest of the others."""
+    apart = these[CENTER].to_numpy()[:, None] - others[CENTER].to_numpy()[None]
+    return np.linalg.norm(apart, axis=2).min(axis=1, initial=np.inf)
 
 
 def mean(results: dict[str, Any], quantity: str) -> float:
@@ -55,20 +102,26 @@ def main() -> None:
         "found [95 % interval]  true    found   true"
     )
     errors: dict[str, list[float]] = {name: [] for name in ALLOWED}
-    held = 0
+    held = false_voids = 0
+    voids, voids_found = Counter[int](), Counter[int]()
     began_s = time.perf_counter()
     for seed in SEEDS:
         with tempfile.TemporaryDirectory() as folder:
-            found, true = measured_and_true(seed, Path(folder))
-        counts = found["particles"]["count"], true["particles"]["count"]
-        diameters = [mean(one, "equivalent_diameter_um") for one in (found, true)]
-        volumes = [mean(one, "volume_um3") for one in (found, true)]
-        pairs = {"count": counts, "diameter": diameters, "volume": volumes}
-        for name, (value, expected) in pairs.items():
-            errors[name].append(value / expected - 1)
-        frequency, true_frequency = found["void_frequency"], true["void_frequency"]["value"]
+            one = compared(seed, Path(folder))
+        counts, diameters, volumes = (
+            [results["particles"]["count"] for results in (one.found, one.true)],
+            [mean(results, "equivalent_diameter_um") for results in (one.found, one.true)],
+            [mean(results, "volume_um3") for results in (one.found, one.true)],
+        )
+        for name, (found, true) in zip(ALLOWED, (counts, diameters, volumes), strict=True):
+            errors[name].append(found / true - 1)
+        frequency = one.found["void_frequency"]
+        true_frequency = one.true["void_frequency"]["value"]
         held += frequency["low"] <= true_frequency <= frequency["high"]
-        dead, true_dead = (one["dead_volume_fraction"]["value"] for one in (found, true))
+        dead, true_dead = (r["dead_volume_fraction"]["value"] for r in (one.found, one.true))
+        voids += one.voids
+        voids_found += one.voids_found
+        false_voids += one.false_voids
         print(
             f"{seed:4d}   {counts[0]:5d} {counts[1]:5d}       "
             f"{diameters[0]:5.2f} {diameters[1]:5.2f} {errors['diameter'][-1]:+6.1%}       "
@@ -77,7 +130,11 @@ def main() -> None:
             f"   {true_frequency:4.0%}    {dead:5.2%}  {true_dead:5.2%}",
             flush=True,
         )
-    print()
+    print("\nvoids of true diameter, um:  found")
+    for number, low in enumerate(SIZE_CLASSES_UM[:-1]):
+        name = f"{low} to {SIZE_CLASSES_UM[number + 1]}" if number < 4 else f"above {low}"
+        print(f"{name:>26s}:  {voids_found[number]} of {voids[number]}")
+    print(f"{'false':>26s}:  {false_voids}\n")
     for name, allowed in ALLOWED.items():
         worst = max(errors[name], key=abs)
         print(f"{name:9s} worst error {worst:+.1%} (allowed {allowed:.0%})")

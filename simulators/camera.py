@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import datetime
-import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 from ophyd import Component, Device
 
 from zoneplate.devices.errors import AcquisitionError
+from zoneplate.devices.frame_documents import FrameDocuments, new_frame_file
 from zoneplate.devices.microscope import Camera, ImageKey
 from zoneplate.devices.timing import timeout_s
 
 from .camera_model import CameraModel
 from .clock import VirtualClock
-from .frame_file import DATA_PATH
 from .signals import InstrumentStatus, ModelSignal
 
 
@@ -34,10 +31,9 @@ class _Exposed(Device):
 class SimulatedCamera(Camera):
     """The camera as a device.
 
-    `trigger` takes a frame into the HDF5 file that `stage` named; the documents get a
-    `stream_resource` per uninterrupted block of frames (a view of the one file that begins at
-    the block's first frame) and a `stream_datum` per event. Unstaged, it takes frames without
-    keeping them: good for looking, not for measuring.
+    `trigger` takes a frame into the HDF5 file that `stage` named; the documents say where it is
+    (`zoneplate.devices.frame_documents`). Unstaged, it takes frames without keeping them: good
+    for looking, not for measuring.
     """
 
     exposure_s = Component(ModelSignal, kind="config", units="s")
@@ -60,11 +56,10 @@ class SimulatedCamera(Camera):
         self.exposure_start_s.bind(clock, lambda: model.exposure_start_s)
         self.mean_counts.bind(clock, lambda: model.mean_counts)
         self.maximum_counts.bind(clock, lambda: model.maximum_counts)
-        self.file_path.bind(clock, lambda: str(self._path or ""))
-        self._path: Path | None = None
+        self.file_path.bind(clock, lambda: str(self._frames.path or ""))
+        self._frames = FrameDocuments(self.image_name)
         self._status: InstrumentStatus | None = None
         self._exposure: InstrumentStatus | None = None
-        self._end_block()
 
     @property
     def image_name(self) -> str:
@@ -73,12 +68,9 @@ class SimulatedCamera(Camera):
 
     def stage(self) -> list[Any]:
         """Name a new file; refuses if its folder cannot be written."""
-        now = datetime.datetime.fromtimestamp(self._clock.now(), datetime.UTC)
-        folder = self._directory / now.strftime("%Y-%m-%d")
-        path = folder / f"{now:%Y%m%dT%H%M%S}_{uuid.uuid4().hex[:8]}.nxs"
+        path = new_frame_file(self._directory, self._clock.now())
         self._model.arm(path)
-        self._path = path
-        self._end_block()
+        self._frames.begin(path)
         return super().stage()
 
     def unstage(self) -> list[Any]:
@@ -87,7 +79,7 @@ class SimulatedCamera(Camera):
             self._fail("was unstaged")
             self._discard_unannounced()
             self._model.disarm()
-        self._path = None
+        self._frames.end()
         return super().unstage()
 
     def trigger(self) -> InstrumentStatus:
@@ -124,7 +116,7 @@ class SimulatedCamera(Camera):
             deadline = self._clock.call_later(patience_s, give_up)
             self._status, self._exposure = status, exposure
             self._discard_unannounced()
-            self._taken = len(model.file) if model.file is not None else 0
+            self._frames.triggered(len(model.file) if model.file is not None else 0)
         return status
 
     def exposure_status(self) -> InstrumentStatus:
@@ -157,73 +149,22 @@ class SimulatedCamera(Camera):
 
     def describe(self) -> dict[str, Any]:
         """Describe the scalars, and the frames when they are kept."""
-        description = super().describe()
-        if self._path is not None:
-            rows, columns = self._model.configuration.detector.shape(self._model.binning)
-            description[self.image_name] = {
-                "source": "file",
-                "dtype": "array",
-                "dtype_numpy": "<u2",
-                "shape": [rows, columns],
-                "external": "STREAM:",
-                "units": "counts",
-            }
-        return description
+        return super().describe() | self._frames.describe(self._shape)
 
     def collect_asset_docs(self) -> Iterator[tuple[str, dict[str, Any]]]:
         """Announce the frame taken since the last call."""
-        if self._taken is None or self._path is None:
-            return
-        index, self._taken = self._taken, None
         key = int(self._model.image_key)
-        if self._block is None or self._block_key != key or index != self._block_next:
-            self._block, self._block_key = str(uuid.uuid4()), key
-            self._block_first = self._block_next = index
-            rows, columns = self._model.configuration.detector.shape(self._model.binning)
-            yield (
-                "stream_resource",
-                {
-                    "uid": self._block,
-                    "data_key": self.image_name,
-                    "mimetype": "application/x-hdf5",
-                    "uri": f"file://localhost{quote(str(self._path.resolve()))}",
-                    "run_start": "",
-                    "parameters": {
-                        "dataset": DATA_PATH,
-                        "chunk_shape": [1, rows, columns],
-                        "swmr": True,
-                        "slice": f"{index}:",
-                    },
-                },
-            )
-        within = index - self._block_first
-        self._block_next = index + 1
-        yield (
-            "stream_datum",
-            {
-                "uid": f"{self._block}/{within}",
-                "stream_resource": self._block,
-                "descriptor": "",
-                "indices": {"start": within, "stop": within + 1},
-                "seq_nums": {"start": 0, "stop": 0},
-            },
-        )
+        yield from self._frames.announce(image_key=key, shape=self._shape)
+
+    @property
+    def _shape(self) -> tuple[int, int]:
+        return self._model.configuration.detector.shape(self._model.binning)
 
     def _discard_unannounced(self) -> None:
-        """Mark a stored frame that no event speaks of: a pause or an error came in between.
-
-        It will be taken again, so it must not count twice; the uninterrupted block ends.
-        """
-        file = self._model.file
-        if self._taken is not None and file is not None and len(file) > self._taken:
-            file.mark_invalid(self._taken, ImageKey.INVALID)
-        if self._taken is not None:
-            self._end_block()
-
-    def _end_block(self) -> None:
-        self._block: str | None = None
-        self._block_key = self._block_first = self._block_next = -1
-        self._taken: int | None = None
+        """Mark a stored frame that no event speaks of: a pause or an error came in between."""
+        index, file = self._frames.forget(), self._model.file
+        if index is not None and file is not None and len(file) > index:
+            file.mark_invalid(index, ImageKey.INVALID)
 
     def _fail(self, what: str) -> None:
         for status in (self._status, self._exposure):

@@ -303,10 +303,8 @@ def _candidate_pairs(ellipsoids: Ellipsoids) -> Iterator[NDArray[np.intp]]:
             yield np.sort(np.stack([index_a[near["i"]], index_b[near["j"]]], axis=1), axis=1)
 
 
-def find_interpenetration(
-    ellipsoids: Ellipsoids, tolerance_um: float
-) -> tuple[int, int, float] | None:
-    """Return the first pair (i, j, depth in um) that overlaps deeper than the tolerance, or None.
+def interpenetrations(ellipsoids: Ellipsoids, tolerance_um: float) -> list[tuple[int, int, float]]:
+    """Return the pairs (i, j, depth in um) that overlap deeper than the tolerance.
 
     Takes about 0.1 s for twenty thousand particles of a monolayer.
     """
@@ -319,4 +317,11 @@ def find_interpenetration(
         gaps = _gaps(pairs, ellipsoids.center, ellipsoids.packed_shape)
         deep = np.flatnonzero(gaps < -tolerance_um)
         found += [(int(pairs[k, 0]), int(pairs[k, 1]), -float(gaps[k])) for k in deep]
-    return min(found) if found else None
+    return found
+
+
+def find_interpenetration(
+    ellipsoids: Ellipsoids, tolerance_um: float
+) -> tuple[int, int, float] | None:
+    """Return the first of the `interpenetrations`, or None."""
+    return min(interpenetrations(ellipsoids, tolerance_um), default=None)

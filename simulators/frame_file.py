@@ -16,8 +16,7 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-DATA_PATH = "/entry/instrument/detector/data"
-"""Where NXtomo keeps the frames."""
+from zoneplate.devices.frame_documents import DATA_PATH
 
 
 @dataclass(frozen=True)

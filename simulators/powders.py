@@ -16,8 +16,20 @@ from numpy.typing import NDArray
 
 from zoneplate.devices.errors import ConfigurationError
 
+from .defects import (
+    CLEARANCE_UM,
+    Defects,
+    add_satellites,
+    choose_bare_fields,
+    choose_hosts,
+    choose_pairs,
+    defect_voids,
+    join_pairs,
+    meets_bare,
+)
 from .ellipsoids import Ellipsoids, contact_gap
 from .materials import NMC622, NMC811
+from .random_shapes import as_quaternion, as_vector, orientations, semi_axes
 from .specimen import Particle, Specimen, Support, Void
 
 Floats = NDArray[np.float64]
@@ -39,8 +51,8 @@ _SMALL_PARTICLE_VOID = 0.5
 """Largest void of a particle too small for a wall, as a fraction of its diameter."""
 
 _PLACEMENT_TRIALS = 5000
-_CONTACT_CLEARANCE_UM = 1e-6
-"""Kept between neighbours, so that rounding cannot turn a contact into an overlap."""
+_DEFECT_STREAM = 1
+"""Defects draw from their own random stream: without them a seed gives the same powder."""
 
 
 @dataclass(frozen=True)
@@ -105,6 +117,7 @@ def nmc622(
     height_um: float = LAYER_HEIGHT_UM,
     per_field: float = 30.0,
     void_fraction: float = 0.55,
+    defects: Defects | None = None,
 ) -> Specimen:
     """Return a monolayer of NMC622 whose truth is Table 1 of the study.
 
@@ -119,6 +132,8 @@ def nmc622(
     void_fraction
         Fraction of the particles with a void. A void keeps a wall of 1 um where it can, so the
         smallest particles carry fewer of them.
+    defects
+        What else is wrong with it; nothing by default.
 
     Raises
     ------
@@ -141,7 +156,7 @@ def nmc622(
         per_field=per_field,
         void_fraction=void_fraction,
     )
-    return settle(powder, seed, width_um=width_um, height_um=height_um)
+    return settle(powder, seed, width_um=width_um, height_um=height_um, defects=defects)
 
 
 def nmc811(
@@ -150,6 +165,7 @@ def nmc811(
     width_um: float = LAYER_WIDTH_UM,
     height_um: float = LAYER_HEIGHT_UM,
     per_field: float = 14.0,
+    defects: Defects | None = None,
 ) -> Specimen:
     """Return a monolayer of NMC811: near-spherical, dense, 5 to 30 um.
 
@@ -164,6 +180,8 @@ def nmc811(
         Extent along x and y, centred on 0.
     per_field
         Particles per 64 x 64 um.
+    defects
+        What is wrong with it; nothing by default.
 
     Raises
     ------
@@ -179,15 +197,23 @@ def nmc811(
         largest_um=30.0,
         per_field=per_field,
     )
-    return settle(powder, seed, width_um=width_um, height_um=height_um)
+    return settle(powder, seed, width_um=width_um, height_um=height_um, defects=defects)
 
 
-def settle(powder: Powder, seed: int, *, width_um: float, height_um: float) -> Specimen:
+def settle(
+    powder: Powder,
+    seed: int,
+    *,
+    width_um: float,
+    height_um: float,
+    defects: Defects | None = None,
+) -> Specimen:
     """Return a monolayer of a powder on tape.
 
     Every particle rests on the tape with its lowest point. Places are drawn at random, for the
     largest particles first, until none interpenetrates (random sequential adsorption); round
-    particles may reach over smaller ones.
+    particles may reach over smaller ones. Then come the smaller ones of touching pairs, then
+    satellites.
 
     Parameters
     ----------
@@ -196,63 +222,82 @@ def settle(powder: Powder, seed: int, *, width_um: float, height_um: float) -> S
     seed
         The same seed gives the same specimen.
     width_um, height_um
-        Extent along x and y of the particles' centres, centred on 0.
+        Extent along x and y of the particles' centres, centred on 0; a particle that touches
+        another may lie a little outside.
+    defects
+        What is wrong with it; nothing by default.
 
     Raises
     ------
     ConfigurationError
-        If the extent is not possible, or so many particles find no place.
+        If the extent is not possible, so many particles find no place, or too few are large
+        enough for the defects wanted.
     """
     if not (0 < width_um < math.inf and 0 < height_um < math.inf):
         raise ConfigurationError(
             f"a layer of {width_um} x {height_um} um is not possible: both must be above 0"
         )
+    defects = defects or Defects()
     random = np.random.default_rng(seed)
-    count = round(powder.per_field * width_um * height_um / FIELD_UM**2)
+    fate = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(_DEFECT_STREAM,)))
+    bare = choose_bare_fields(defects.empty_fields, FIELD_UM, width_um, height_um, fate)
+    fields = width_um * height_um / FIELD_UM**2 - len(bare)
+    count = round(powder.per_field * fields)
     diameter = _diameters(powder, count, random)
-    semi_axes = _semi_axes(diameter, powder.axis_ratio, random)
-    layer = Ellipsoids(np.zeros((count, 3)), semi_axes, _orientations(count, random))
+    axes = semi_axes(diameter, powder.axis_ratio, random)
+    layer = Ellipsoids(np.zeros((count, 3)), axes, orientations(count, random))
     layer.center[:, 2] = layer.half_extent[:, 2]
+    pairs = choose_pairs(defects, diameter, fate)
+    order = np.argsort(-diameter)
+    order = order[~np.isin(order, [smaller for _, smaller in pairs])]
     placed = _place(
         layer.center,
         layer.packed_shape,
         layer.bounding_radius,
-        np.argsort(-diameter),
+        order,
         width_um,
         height_um,
+        bare,
         random,
     )
+    if placed == len(order):
+        placed += join_pairs(layer, pairs, bare, fate)
     if placed < count:
         raise ConfigurationError(
             f"powder {powder.name}: only {placed} of {count} particles find a place on "
             f"{width_um:g} x {height_um:g} um; lower per_field ({powder.per_field:g})"
         )
-    voids = _voids(powder, layer, random)
-    particles = tuple(
+    hosts = choose_hosts(defects, layer, fate)
+    voids = _voids(powder, layer, hosts.taken, random) | defect_voids(hosts, layer, fate)
+    foreign = set(hosts.foreign.tolist())
+    particles = [
         Particle(
             str(index + 1),
-            _vector(layer.center[index]),
-            _vector(layer.semi_axes[index]),
-            _quaternion(layer.quaternion[index]),
-            powder.material,
+            as_vector(layer.center[index]),
+            as_vector(layer.semi_axes[index]),
+            as_quaternion(layer.quaternion[index]),
+            defects.foreign_material if index in foreign else powder.material,
             voids.get(index, ()),
+            "foreign" if index in foreign else "",
         )
         for index in range(count)
-    )
+    ]
+    satellites, parents = add_satellites(layer, hosts.satellites, bare, fate)
+    particles += [
+        Particle(
+            f"s{number + 1}",
+            as_vector(satellites.center[number]),
+            as_vector(satellites.semi_axes[number]),
+            as_quaternion(satellites.quaternion[number]),
+            particles[parent].material,
+            defect="satellite",
+        )
+        for number, parent in enumerate(parents)
+    ]
     support = Support(
         width_um=width_um + 2 * TAPE_MARGIN_UM, height_um=height_um + 2 * TAPE_MARGIN_UM
     )
-    return Specimen(particles, support, powder.name, seed)
-
-
-def _vector(values: Floats) -> tuple[float, float, float]:
-    x, y, z = values.tolist()
-    return x, y, z
-
-
-def _quaternion(values: Floats) -> tuple[float, float, float, float]:
-    w, x, y, z = values.tolist()
-    return w, x, y, z
+    return Specimen(tuple(particles), support, powder.name, seed)
 
 
 def _diameters(powder: Powder, count: int, random: np.random.Generator) -> Floats:
@@ -265,37 +310,25 @@ def _diameters(powder: Powder, count: int, random: np.random.Generator) -> Float
         diameter[outside] = powder.median_um * np.exp(powder.sigma * random.standard_normal(again))
 
 
-def _semi_axes(diameter: Floats, largest_ratio: float, random: np.random.Generator) -> Floats:
-    """Return axes of the given equivalent diameter whose ratios stay below the largest."""
-    stretch = random.uniform(0.0, math.log(largest_ratio), (len(diameter), 3))
-    stretch -= stretch.mean(axis=1, keepdims=True)
-    return 0.5 * diameter[:, None] * np.exp(stretch)
-
-
-def _orientations(count: int, random: np.random.Generator) -> Floats:
-    """Return quaternions of uniformly random rotations."""
-    quaternion = random.standard_normal((count, 4))
-    return quaternion / np.linalg.norm(quaternion, axis=1, keepdims=True)
-
-
 def _voids(
-    powder: Powder, layer: Ellipsoids, random: np.random.Generator
+    powder: Powder, layer: Ellipsoids, taken: NDArray[np.intp], random: np.random.Generator
 ) -> dict[int, tuple[Void, ...]]:
-    """Return one void for the wanted fraction of the particles, by particle.
+    """Return one void for the wanted fraction of the particles not taken, by particle.
 
     Void sizes are drawn first and keep their distribution. Then each, the largest first, goes to
     any particle that can hold it with a full wall: so the chance of a void rises with size only
     as far as it has to.
     """
-    count = round(powder.void_fraction * len(layer))
+    count = round(powder.void_fraction * (len(layer) - len(taken)))
     diameter = np.sort(
         powder.void_median_um * np.exp(powder.void_sigma * random.standard_normal(count))
     )[::-1]
-    semi_axes = _semi_axes(diameter, powder.void_axis_ratio, random)
-    needed = semi_axes.max(axis=1)
-    orientation = _orientations(count, random)
+    sizes = semi_axes(diameter, powder.void_axis_ratio, random)
+    needed = sizes.max(axis=1)
+    orientation = orientations(count, random)
     inner_radius = layer.semi_axes.min(axis=1)
     free = random.permutation(len(layer))
+    free = free[~np.isin(free, taken)]
     voids: dict[int, tuple[Void, ...]] = {}
     for k in range(count):
         fits = np.flatnonzero(inner_radius[free] >= needed[k] + VOID_WALL_UM)
@@ -303,7 +336,7 @@ def _voids(
         place = int(fits[0]) if fits.size else int(np.argmax(inner_radius[free]))
         host = int(free[place])
         free = np.delete(free, place)
-        axes, reach = semi_axes[k], needed[k]
+        axes, reach = sizes[k], needed[k]
         if not fits.size:
             shrink = min(1.0, _SMALL_PARTICLE_VOID * inner_radius[host] / reach)
             axes, reach = axes * shrink, reach * shrink
@@ -313,9 +346,9 @@ def _voids(
         voids[host] = (
             Void(
                 f"v{host + 1}",
-                _vector(layer.center[host] + direction),
-                _vector(axes),
-                _quaternion(orientation[k]),
+                as_vector(layer.center[host] + direction),
+                as_vector(axes),
+                as_quaternion(orientation[k]),
             ),
         )
     return voids
@@ -329,6 +362,7 @@ def _place(
     order: NDArray[np.intp],
     width: float,
     height: float,
+    bare: Floats,
     random: np.random.Generator,
 ) -> int:  # pragma: no cover - compiled
     """Fill in x and y of every centre, in this order; return how many found a place."""
@@ -337,7 +371,7 @@ def _place(
     cell = 2 * radius.max()
     columns, rows = int(width / cell) + 1, int(height / cell) + 1
     first = np.full((columns, rows), -1)
-    following = np.full(len(order), -1)
+    following = np.full(len(center), -1)
     for placed in range(len(order)):
         i = order[placed]
         free = False
@@ -345,7 +379,7 @@ def _place(
             x, y = random.random() * width, random.random() * height
             a, b = int(x / cell), int(y / cell)
             center[i, 0], center[i, 1] = x - width / 2, y - height / 2
-            free = True
+            free = not meets_bare(center[i, :2], np.full(2, radius[i]), bare)
             for p in range(max(0, a - 1), min(columns, a + 2)):
                 for q in range(max(0, b - 1), min(rows, b + 2)):
                     j = first[p, q]
@@ -356,7 +390,7 @@ def _place(
                         reach = radius[i] + radius[j]
                         if dx * dx + dy * dy + dz * dz < reach * reach:
                             gap = contact_gap(shape[i], shape[j], dx, dy, dz)
-                            free = gap >= _CONTACT_CLEARANCE_UM
+                            free = gap >= CLEARANCE_UM
                         j = following[j]
             if free:
                 following[i] = first[a, b]

@@ -29,6 +29,9 @@ Quaternion = tuple[float, float, float, float]
 CONTACT_TOLERANCE_UM = 1e-3
 """Overlap that still counts as touching: coordinates in files are rounded."""
 
+CONTACT_WITHIN_UM = 0.01
+"""Particles nearer than this are said to touch: a fiftieth of a voxel at binning 8."""
+
 QUATERNION_TOLERANCE = 0.01
 """Largest accepted deviation of a quaternion's length from 1; it is then normalised."""
 
@@ -101,9 +104,13 @@ class Void(_Ellipsoid):
         (a, b, c).
     orientation
         Unit quaternion (w, x, y, z) that turns the axes a, b, c from x, y, z to where they are.
+    defect
+        What it is, if not an ordinary void: see `zoneplate.simulators.defects`.
     """
 
     kind: ClassVar[str] = "void"
+
+    defect: str = ""
 
 
 @dataclass(frozen=True)
@@ -124,6 +131,8 @@ class Particle(_Ellipsoid):
         Formula and density, see `zoneplate.simulators.materials`.
     voids
         Closed holes, inside the particle and not overlapping each other.
+    defect
+        What it is, if not an ordinary particle: see `zoneplate.simulators.defects`.
 
     Examples
     --------
@@ -135,6 +144,7 @@ class Particle(_Ellipsoid):
 
     material: str = NMC622
     voids: tuple[Void, ...] = ()
+    defect: str = ""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -309,6 +319,10 @@ class Specimen:
     def truth_voids(self) -> pd.DataFrame:
         """Return the exact table of the voids, see `zoneplate.simulators.truth`."""
         return truth.void_table(self)
+
+    def truth_contacts(self, within_um: float = CONTACT_WITHIN_UM) -> pd.DataFrame:
+        """Return the table of touching particles, see `zoneplate.simulators.truth`."""
+        return truth.contact_table(self, within_um)
 
     def whole_in_field(
         self, center_um: Vector, radius_um: float, half_height_um: float

@@ -15,7 +15,13 @@ from numba import njit
 from numpy.typing import NDArray
 from scipy.special import elliprg
 
-from .ellipsoids import Ellipsoids, Floats, distance_to_surface, farthest_distance
+from .ellipsoids import (
+    Ellipsoids,
+    Floats,
+    distance_to_surface,
+    farthest_distance,
+    interpenetrations,
+)
 
 if TYPE_CHECKING:
     from .specimen import Specimen
@@ -73,7 +79,7 @@ def particle_table(specimen: Specimen) -> pd.DataFrame:
         (of the envelope), ``solid_volume_um3``, ``surface_area_um2`` (outer), ``sphericity``,
         ``surface_to_volume_per_um``, ``equivalent_diameter_um``, ``void_count``,
         ``void_volume_um3``, ``dead_volume_fraction`` (voids over envelope), ``extent_{x,y,z}_um``
-        (sides of the bounding box).
+        (sides of the bounding box), ``defect`` (empty for an ordinary one).
     """
     geometry = specimen.particle_geometry
     count = len(geometry)
@@ -90,6 +96,7 @@ def particle_table(specimen: Specimen) -> pd.DataFrame:
     }
     for axis, extent in zip("xyz", 2 * geometry.half_extent.T, strict=True):
         columns[f"extent_{axis}_um"] = extent
+    columns["defect"] = pd.Series([item.defect for item in specimen.particles], dtype=object)
     return pd.DataFrame(columns)
 
 
@@ -102,7 +109,7 @@ def void_table(specimen: Specimen) -> pd.DataFrame:
         ``void_id`` (1..N), ``particle_id`` (of its particle), ``name``, ``center_{x,y,z}_um``,
         ``volume_um3``, ``surface_area_um2``, ``sphericity``, ``surface_to_volume_per_um``,
         ``equivalent_diameter_um``, ``depth_um`` (from its centre to the nearest point of its
-        particle's surface).
+        particle's surface), ``defect`` (empty for an ordinary one).
     """
     geometry = specimen.void_geometry
     parent = specimen.void_parent
@@ -115,8 +122,32 @@ def void_table(specimen: Specimen) -> pd.DataFrame:
             "depth_um": distance_to_surface(
                 geometry.center, specimen.particle_geometry.subset(parent)
             ),
+            "defect": pd.Series([void.defect for void in specimen.voids], dtype=object),
         }
     )
+
+
+def contact_table(specimen: Specimen, within_um: float) -> pd.DataFrame:
+    """Return a row per pair of particles that touch.
+
+    Parameters
+    ----------
+    specimen
+        N particles.
+    within_um
+        Both semi-axes grow by half of this, and pairs that overlap then are said to touch: round
+        particles whose gap is smaller than this, flat ones sooner at their edges.
+
+    Returns
+    -------
+    DataFrame
+        ``first_particle_id``, ``second_particle_id``, as in `particle_table`, first < second.
+    """
+    geometry = specimen.particle_geometry
+    grown = Ellipsoids(geometry.center, geometry.semi_axes + within_um / 2, geometry.quaternion)
+    pairs = sorted((i, j) for i, j, _ in interpenetrations(grown, 0.0))
+    first, second = np.asarray(pairs, dtype=np.int64).reshape(-1, 2).T + 1
+    return pd.DataFrame({"first_particle_id": first, "second_particle_id": second})
 
 
 def _shape_columns(geometry: Ellipsoids) -> dict[str, Floats]:

@@ -12,6 +12,7 @@ import logging
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from typing import Any
 
+import numpy as np
 from caproto import (
     AccessRights,
     CAStatus,
@@ -67,7 +68,7 @@ class Served:
         if self.on_put is None:
             return None
         try:
-            await self.on_put(channel.value)
+            await self.on_put(_plain(channel.value))
         except ZoneplateError as error:
             logger.warning("A value was refused: %s", error)
             await self.write(before)
@@ -75,11 +76,23 @@ class Served:
         return None
 
 
-class DoubleChannel(Served, ChannelDouble):
+def _plain(value: Any) -> Any:
+    return value.item() if isinstance(value, np.generic) else value
+
+
+class NumericChannel(Served):
+    """A number; what is outside its control limits is for the instrument to refuse."""
+
+    async def verify_value(self, data: Any) -> Any:
+        """Take what comes: caproto would raise, a record has a gentler way."""
+        return data
+
+
+class DoubleChannel(NumericChannel, ChannelDouble):
     """A real number, or an array of them."""
 
 
-class IntegerChannel(Served, ChannelInteger):
+class IntegerChannel(NumericChannel, ChannelInteger):
     """A 32-bit integer, or an array of them."""
 
 

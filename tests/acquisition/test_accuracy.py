@@ -23,7 +23,6 @@ def documents(tmp_path_factory):
     return found
 
 
-@pytest.mark.xdist_group("accuracy")
 def test_every_seed_counts_and_sizes_particles_right(documents):
     for document in documents:
         particles, truth = document["particles"], document["truth"]["particles"]
@@ -34,7 +33,6 @@ def test_every_seed_counts_and_sizes_particles_right(documents):
             )
 
 
-@pytest.mark.xdist_group("accuracy")
 def test_void_frequency_is_in_its_interval_in_four_of_five(documents):
     held = 0
     for document in documents:
@@ -44,7 +42,6 @@ def test_void_frequency_is_in_its_interval_in_four_of_five(documents):
     assert held >= 4
 
 
-@pytest.mark.xdist_group("accuracy")
 def test_signal_to_noise_is_that_of_the_study(documents):
     values = [document["tomograms"][0]["snr"] for document in documents]
     assert sum(values) / len(values) == pytest.approx(10.4, abs=1.5)

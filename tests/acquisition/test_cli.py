@@ -112,7 +112,6 @@ def test_source_that_does_not_exist_is_refused(tmp_path):
     refused(result, "neither a file nor a run")
 
 
-@pytest.mark.xdist_group("bubbles")
 def test_real_synchrotron_scan_gives_its_centre_and_closed_voids(tmp_path, shared_data):
     result = zoneplate("analyze", shared_data / "dls_24737_bubbles.h5", "--out", tmp_path)
     assert result.returncode == 0, result.stderr

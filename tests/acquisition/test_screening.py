@@ -20,8 +20,6 @@ from zoneplate.acquisition.results import load_tomogram_result
 from zoneplate.acquisition.runs import find_journal
 from zoneplate.acquisition.workflow import analyze, live_curve
 
-pytestmark = pytest.mark.xdist_group("screening")
-
 
 def raw_file(screening) -> Path:
     return screening.session.run(screening.tomogram_uid).stream("primary")[0].file

@@ -1,0 +1,119 @@
+"""Everything of the simulated microscope that is neither stage nor camera, as PVs."""
+
+from __future__ import annotations
+
+import asyncio
+
+from zoneplate.devices.errors import ConfigurationError
+from zoneplate.devices.microscope import SHUTTER_CLOSED, SHUTTER_OPEN
+
+from ..instrument import SimulatedInstrument
+from .channels import Database
+
+SHUTTER_STATES = (SHUTTER_CLOSED, SHUTTER_OPEN)
+
+
+class SourcePVs:
+    """`Source:Current`, the relative intensity, and the photon energy."""
+
+    def __init__(self, database: Database, instrument: SimulatedInstrument) -> None:
+        self._source = instrument.source
+        self._lock = instrument.clock.lock
+        self._current = database.number(
+            "Source:Current", self._source.current, on_put=self._put_current
+        )
+        energy_kev = instrument.configuration.source.energy_kev
+        database.number("Source:Energy_RBV", energy_kev, units="keV", read_only=True)
+
+    async def _put_current(self, value: float) -> None:
+        if not value >= 0:
+            raise ConfigurationError(f"a beam of intensity {value:g} is not possible: 0 or more")
+        with self._lock:
+            self._source.current = value
+
+
+class ShutterPVs:
+    """`Shutter:Command` and `Shutter:State_RBV`; a put is complete when the blade has arrived."""
+
+    def __init__(self, database: Database, instrument: SimulatedInstrument) -> None:
+        self._database = database
+        self._shutter = instrument.shutter
+        now = SHUTTER_STATES.index(self._shutter.state)
+        self._command = database.enum(
+            "Shutter:Command", SHUTTER_STATES, now, on_put=self._put_command
+        )
+        self._state = database.enum("Shutter:State_RBV", SHUTTER_STATES, now, read_only=True)
+        self._waiting: list[asyncio.Future[None]] = []
+
+    async def _put_command(self, value: str) -> None:
+        arrived: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.append(arrived)
+        with self._database.clock.lock:
+            self._shutter.go(value, lambda: self._database.tell(self._show))
+        await arrived
+
+    async def _show(self, time_s: float) -> None:
+        # Posted even if it was there already: whoever commanded it waits for news.
+        await self._database.post({self._state: self._shutter.state}, time_s, always=True)
+        waiting, self._waiting = self._waiting, []
+        for arrived in waiting:
+            if not arrived.done():
+                arrived.set_result(None)
+
+
+class OpticsPVs:
+    """Constants of zone plate and magnification."""
+
+    def __init__(self, database: Database, instrument: SimulatedInstrument) -> None:
+        configuration = instrument.configuration
+        energy_kev, zone_plate = configuration.source.energy_kev, configuration.optics.zone_plate
+        for name, value, units in (
+            ("OuterZoneWidth", zone_plate.outer_zone_width_nm, "nm"),
+            ("Diameter", zone_plate.diameter_um, "um"),
+            ("Resolution", zone_plate.resolution_um, "um"),
+            ("FocalLength", zone_plate.focal_length_um(energy_kev), "um"),
+            ("DepthOfFocus", zone_plate.depth_of_focus_um(energy_kev), "um"),
+            ("UnbinnedPixel", configuration.camera.pixel_um, "um"),
+        ):
+            database.number(f"Optics:{name}_RBV", value, units=units, read_only=True)
+
+
+class ClockPVs:
+    """The instrument clock, for clients that let time stand still while they work.
+
+    `Clock:Time_RBV` is the instrument time of the last news, posted before them;
+    `Clock:Hold` stops the time for so many wall seconds, or lets it pass (0);
+    `Clock:Sleep` is complete after so many instrument seconds;
+    `Clock:Speed_RBV` is 0 for a clock that jumps from event to event, 1 for real time.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._clock = database.clock
+        database.clock_channel("Clock:Time_RBV")
+        database.number("Clock:Speed_RBV", self._clock.speed or 0.0, read_only=True)
+        database.number("Clock:Hold", 0.0, units="s", on_put=self._put_hold)
+        database.number("Clock:Sleep", 0.0, units="s", on_put=self._put_sleep)
+
+    async def _put_hold(self, value: float) -> None:
+        self._database.pacing.hold(value)
+
+    async def _put_sleep(self, value: float) -> None:
+        over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+        async def news(time_s: float) -> None:
+            over.set_result(None)
+
+        self._clock.call_later(value, lambda: self._database.tell(news))
+        await over
+
+
+class IdentityPVs:
+    """Which server this is, and what is on its stage."""
+
+    def __init__(
+        self, database: Database, instrument: SimulatedInstrument, instance_id: str
+    ) -> None:
+        database.string("Instance_RBV", instance_id, read_only=True)
+        database.string("Sample_RBV", instrument.sample_name, read_only=True)
+        database.string("Instrument_RBV", instrument.configuration.name, read_only=True)

@@ -1,0 +1,247 @@
+"""The documentation is true: its examples run, its links lead somewhere, its commands exist."""
+
+from __future__ import annotations
+
+import ast
+import doctest
+import importlib
+import json
+import os
+import pkgutil
+import re
+import shlex
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import h5py
+import pandas as pd
+import pytest
+import typer.main
+
+from zoneplate.acquisition.cli import app
+
+ROOT = Path(__file__).resolve().parents[1]
+PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
+PACKAGES = ("devices", "simulators", "plans", "analysis", "acquisition")
+
+FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+LINK = re.compile(r"!?\[[^\]]*\]\(([^)\s]+)\)")
+INLINE = re.compile(r"(?<!`)`([^`\n]+)`(?!`)")
+
+
+def name_of(page: Path) -> str:
+    return str(page.relative_to(ROOT))
+
+
+def blocks(page: Path, language: str) -> list[str]:
+    return [code for found, code in FENCE.findall(page.read_text()) if found == language]
+
+
+def modules() -> list[str]:
+    names: list[str] = []
+    for package in PACKAGES:
+        found = importlib.import_module(f"zoneplate.{package}")
+        names.append(found.__name__)
+        names += [m.name for m in pkgutil.walk_packages(found.__path__, f"{found.__name__}.")]
+    return names
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_docstring_examples_run(package: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    monkeypatch.chdir(tmp_path)
+    options = doctest.NORMALIZE_WHITESPACE | doctest.ELLIPSIS
+    tried = 0
+    for name in modules():
+        if name.split(".")[1] == package:
+            result = doctest.testmod(importlib.import_module(name), optionflags=options)
+            assert result.failed == 0, f"{name}: see the output above"
+            tried += result.attempted
+    assert tried > 0
+
+
+def anchors(page: Path) -> set[str]:
+    """Headings as GitHub turns them into anchors."""
+    text = FENCE.sub("", page.read_text())
+    headings = re.findall(r"^#+ (.+)$", text, re.MULTILINE)
+    kept = (re.sub(r"[^\w\- ]", "", heading.lower()) for heading in headings)
+    return {heading.strip().replace(" ", "-") for heading in kept}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_links_and_pictures_exist(page: Path):
+    for target in LINK.findall(FENCE.sub("", page.read_text())):
+        if re.match(r"\w+:", target):
+            continue
+        path, _, anchor = target.partition("#")
+        there = (page.parent / path).resolve() if path else page
+        assert there.exists(), f"{name_of(page)} links to {target}"
+        assert ROOT in (there, *there.parents), f"{target} lies outside the repository"
+        if anchor:
+            assert anchor in anchors(there), f"{name_of(page)} links to {target}"
+
+
+def test_every_page_and_picture_is_linked():
+    linked = {
+        (page.parent / target.partition("#")[0]).resolve()
+        for page in PAGES
+        for target in LINK.findall(page.read_text())
+        if not re.match(r"\w+:", target)
+    }
+    for file in [*ROOT.glob("docs/**/*.md"), *ROOT.glob("docs/pictures/*")]:
+        assert file in linked or file == ROOT / "docs" / "index.md", name_of(file)
+
+
+def commands() -> Iterator[tuple[Path, str]]:
+    """Every `zoneplate ...` of the documentation and of the commands' own help."""
+    for page in PAGES:
+        for code in blocks(page, "sh"):
+            for line in code.replace("\\\n", " ").splitlines():
+                if line.strip().startswith("zoneplate "):
+                    yield page, line.strip()
+        for code in INLINE.findall(FENCE.sub("", page.read_text())):
+            if code.startswith("zoneplate ") and "..." not in code:
+                yield page, code
+
+
+@pytest.mark.parametrize(("page", "line"), [pytest.param(p, c, id=c) for p, c in commands()])
+def test_commands_shown_exist(page: Path, line: str):
+    group: Any = typer.main.get_command(app)
+    words = shlex.split(line, comments=True)[1:]
+    if words[0].startswith("-"):
+        assert words == ["--help"]
+        return
+    assert words[0] in group.commands, f"{name_of(page)}: {line}"
+    command = group.commands[words[0]]
+    if len(words) == 1 and any(one.required for one in command.params):
+        return  # the bare name of a command
+    context = command.make_context(words[0], words[1:])
+    assert context is not None
+
+
+def test_make_targets_shown_exist():
+    rules = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    for page in PAGES:
+        text = page.read_text()
+        shown = [
+            *re.findall(r"^make ([a-z-]+)", "\n".join(blocks(page, "sh")), re.MULTILINE),
+            *re.findall(r"`make ([a-z-]+)`", text),
+        ]
+        assert set(shown) <= rules, name_of(page)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_python_shown_uses_names_that_exist(page: Path):
+    for code in blocks(page, "python"):
+        for node in ast.walk(ast.parse(code)):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("zoneplate"):
+                module = importlib.import_module(str(node.module))
+                for name in node.names:
+                    assert hasattr(module, name.name), f"{name_of(page)}: {name.name}"
+
+
+def run_blocks(page: Path, folder: Path) -> str:
+    """Run the Python of a page as one script in a folder and return what it prints."""
+    script = folder / f"{page.stem}.py"
+    script.write_text("\n".join(blocks(page, "python")))
+    result = subprocess.run(
+        [sys.executable, script],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=250,
+        env={**os.environ, "ZONEPLATE_DATA": str(folder / "must-not-appear")},
+    )
+    assert result.returncode == 0, result.stderr
+    assert not (folder / "must-not-appear").exists()
+    return result.stdout
+
+
+@pytest.mark.xdist_group("first-hour")
+def test_first_hour_runs(tmp_path: Path):
+    printed = run_blocks(ROOT / "docs" / "first-hour.md", tmp_path)
+    assert "particles on the map" in printed
+    assert "success" in printed
+
+
+@pytest.fixture(scope="session")
+def screened(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What the script of the README leaves."""
+    folder = tmp_path_factory.mktemp("readme")
+    assert "particles hold a void" in run_blocks(ROOT / "README.md", folder)
+    return folder / "demo" / "script"
+
+
+Rows = list[tuple[str, str]]
+
+
+def documented() -> dict[str, Rows]:
+    """Tables of `docs/results.md` by heading: the names in the first column, and the second."""
+    tables: dict[str, Rows] = {}
+    heading = ""
+    for line in (ROOT / "docs" / "results.md").read_text().splitlines():
+        if line.startswith("#"):
+            heading = line.lstrip("# ").lower()
+        elif line.startswith("| `"):
+            names, kind = line.strip("| ").split("|")[:2]
+            tables.setdefault(heading, []).extend(
+                (name, kind.strip()) for name in re.findall(r"`([^`]+)`", names)
+            )
+    return tables
+
+
+def expanded(tables: dict[str, Rows], heading: str, prefix: str = "") -> set[str]:
+    """Paths of a table; a row whose type is another table stands for all of its rows."""
+    paths: set[str] = set()
+    for name, kind in tables[heading]:
+        block = re.fullmatch(r"\[(.+)\]\(#.+\)", kind)
+        if block and block.group(1) in tables:
+            paths |= expanded(tables, block.group(1), f"{prefix}{name}.")
+        else:
+            paths.add(prefix + name)
+    return paths
+
+
+def leaves(value: Any, path: str = "") -> set[str]:
+    """Paths of everything in a JSON document; members of lists are `name[]`."""
+    if isinstance(value, dict) and value:
+        return set().union(*(leaves(v, f"{path}.{k}" if path else k) for k, v in value.items()))
+    if isinstance(value, list) and value and isinstance(value[0], dict):
+        return set().union(*(leaves(one, f"{path}[]") for one in value))
+    return {path}
+
+
+def fits(path: str, pattern: str) -> bool:
+    parts = (r"[^.]+" if part.startswith("<") else re.escape(part) for part in pattern.split("."))
+    return re.fullmatch(r"\.".join(parts), path) is not None
+
+
+@pytest.mark.xdist_group("readme")
+def test_every_field_of_the_results_is_documented(screened: Path):
+    document = json.loads((screened / "results.json").read_text())
+    patterns = expanded(documented(), "results.json")
+    found = leaves({name: value for name, value in document.items() if name != "truth"})
+    undocumented = {p for p in found if not any(fits(p, pattern) for pattern in patterns)}
+    assert not undocumented
+    names = {part.removesuffix("[]") for path in found for part in path.split(".")}
+    shown = {part.removesuffix("[]") for path in patterns for part in path.split(".")}
+    of_files_only = {"file", "format", "energy_kev", "invalid_frames", "truth"}
+    assert {name for name in shown if name[0] != "<"} - names <= of_files_only
+    assert leaves(document["truth"]) <= found
+
+
+@pytest.mark.xdist_group("readme")
+@pytest.mark.parametrize("table", ["particles.csv", "voids.csv", "mosaic.csv"])
+def test_every_column_is_documented(screened: Path, table: str):
+    columns = set(pd.read_csv(screened / table).columns)
+    assert {name for name, _ in documented()[table]} == columns
+
+
+@pytest.mark.xdist_group("readme")
+def test_layout_of_the_volume_file_is_documented(screened: Path):
+    with h5py.File(screened / "volume.h5") as file:
+        members = set(file["region_0"])
+    assert {name for name, _ in documented()["volume.h5"]} == members
