@@ -45,8 +45,9 @@ from tiled.server.app import build_app_from_config
 from tiled.structures.core import Spec
 
 from .catalog import KEY_VARIABLE, CatalogFolder, analyses_of
-from .catalog_writer import enter_run, is_analysis
+from .catalog_writer import enter_run
 from .journal import close_abandoned, is_finished, journals, uid_of
+from .runs import is_analysis
 
 GRACE_S = 30.0
 """Time for entering what is finished, after the process was told to end."""

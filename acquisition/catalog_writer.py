@@ -96,14 +96,6 @@ class FrameNormalizer(RunNormalizer):
         return {**blocks[0], "uid": str(uuid.uuid4()), "parameters": parameters}
 
 
-def is_analysis(journal: Path) -> bool:
-    """Whether a journal is of an analysis.
-
-    Those are kept apart, so that the newest of the scans is a scan.
-    """
-    return "analysis_of" in next(read_journal(journal))[1]
-
-
 def enter_run(catalog: Container, journal: Path) -> None:
     """Write a finished run of the journal into a catalog; a complete entry is left alone.
 

@@ -21,6 +21,9 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
+# `-1`, the newest scan, must reach the command as a value, not as an option nobody knows.
+TAKES_MINUS_ONE = {"ignore_unknown_options": True}
+
 EXIT_BAD_INPUT = 2
 EXIT_FAILED = 1
 
@@ -180,7 +183,9 @@ def tomography(
     _conclude(results.document, out)
 
 
-@app.command(epilog="Example: zoneplate analyze scan.nxs --out out/")
+@app.command(
+    context_settings=TAKES_MINUS_ONE, epilog="Example: zoneplate analyze scan.nxs --out out/"
+)
 def analyze(
     source: Annotated[
         str,
@@ -209,7 +214,10 @@ def analyze(
     _conclude(results.document, out)
 
 
-@app.command(epilog="Example: zoneplate report -1 --out out/   (-1 is the newest run)")
+@app.command(
+    context_settings=TAKES_MINUS_ONE,
+    epilog="Example: zoneplate report -1 --out out/   (-1 is the newest scan)",
+)
 def report(
     run: Annotated[str, typer.Argument(help="Uid of a run, or its beginning; -1 for the newest")],
     out: Out = Path("out"),

@@ -118,6 +118,11 @@ class RunRecord:
         return reference
 
 
+def is_analysis(journal: Path) -> bool:
+    """Whether a journal tells of an analysis, not of a scan."""
+    return "analysis_of" in next(read_journal(journal), ("", {}))[1]
+
+
 def read_run(journal: Path) -> RunRecord:
     """Return the run that a journal tells of."""
     record = RunRecord()
@@ -134,7 +139,7 @@ def find_journal(journal_directory: Path, uid: str) -> Path:
     journal_directory
         The folder of journals.
     uid
-        Uid of the run or its beginning; `"-1"` is the newest.
+        Uid of the run or its beginning; `"-1"` is the newest scan.
 
     Raises
     ------
@@ -142,8 +147,10 @@ def find_journal(journal_directory: Path, uid: str) -> Path:
         If no run, or more than one, fits.
     """
     found = journals(journal_directory) if journal_directory.is_dir() else []
-    if uid == "-1" and found:
-        return found[-1]
+    if uid == "-1":
+        for path in reversed(found):
+            if not is_analysis(path):
+                return path
     fitting = [path for path in found if uid_of(path).startswith(uid)]
     if len(fitting) != 1:
         what = "no run" if not fitting else f"{len(fitting)} runs"
