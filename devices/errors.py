@@ -15,3 +15,7 @@ class ConfigurationError(ZoneplateError, ValueError):
 
 class AcquisitionError(ZoneplateError, RuntimeError):
     """Something went wrong while the microscope was moving or exposing."""
+
+
+class FrameError(AcquisitionError):
+    """A frame is lost or spoiled; taking it again may mend it."""

@@ -74,7 +74,7 @@ class FrameDocuments:
         self._end_block()
 
     def triggered(self, index: int) -> None:
-        """A frame is being taken that will have this index in the file."""
+        """Note that a frame is being taken that will have this index in the file."""
         self._triggered: int | None = index
 
     def forget(self) -> int | None:

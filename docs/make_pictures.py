@@ -108,7 +108,7 @@ def bubbles(out: Path) -> None:
     rows, depth, _ = tomogram.volume.shape
     row = round((rows - 1) / 2 - (largest["center_y_um"] - tomogram.center_um[1]))
     across = round((depth - 1) / 2 + largest["center_z_um"] - tomogram.center_um[2])
-    # The metal pin is ten times denser than the rest and would make all else black.
+    # The metal pin absorbs so much that all else would be black.
     limits = (-0.001, 0.006)
     figure = Figure(figsize=(13.5, 4.4), layout="constrained", facecolor="white")
     axes = figure.subplots(1, 3)

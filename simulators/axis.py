@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import numpy as np
@@ -10,6 +11,10 @@ from zoneplate.devices.configuration import AxisConfiguration
 from zoneplate.devices.timing import move_fraction, move_time_s
 
 from .clock import Event, VirtualClock
+from .faults import FaultBus
+
+STALLED_AT = 0.3
+"""Share of its way that an axis covers before it stalls."""
 
 
 class SimulatedAxis:
@@ -25,6 +30,8 @@ class SimulatedAxis:
         The instrument clock.
     rng
         Source of the repeatability error; None for an axis that arrives exactly.
+    faults
+        What may go wrong.
     """
 
     def __init__(
@@ -33,7 +40,10 @@ class SimulatedAxis:
         configuration: AxisConfiguration,
         clock: VirtualClock,
         rng: np.random.Generator | None,
+        faults: FaultBus,
     ) -> None:
+        self._faults = faults
+        self._reach = 1.0
         self.name = name
         self.configuration = configuration
         self.velocity = configuration.velocity
@@ -66,7 +76,7 @@ class SimulatedAxis:
             self.velocity,
             self.acceleration_s,
         )
-        return self._start + fraction * (self._target - self._start)
+        return self._start + min(fraction, self._reach) * (self._target - self._start)
 
     def expected_s(self, target: float) -> float:
         """Return how long a move from here to `target` takes, with settling.
@@ -95,9 +105,16 @@ class SimulatedAxis:
         self._start, self._target = self._arrived, target
         self._start_s = self._clock.now()
         self._done = [done]
-        self._arrival = self._clock.call_later(
-            expected_s, self._arrive if expected_s else self._stay
-        )
+        self._reach = 1.0
+        if not expected_s:
+            self._arrival = self._clock.call_later(0.0, self._stay)
+        elif self._faults.fires("motor_stall", axis=self.name):
+            self._reach = STALLED_AT
+            self._arrival = Event(math.inf, -1, self._stay)  # never comes
+        elif self._faults.fires("limit_hit", axis=self.name):
+            self._arrival = self._clock.call_later(expected_s / 2, self.stop)
+        else:
+            self._arrival = self._clock.call_later(expected_s, self._arrive)
 
     def stop(self) -> None:
         """Stop where the axis is; one that stands keeps its setpoint."""
@@ -107,6 +124,9 @@ class SimulatedAxis:
 
     def _arrive(self) -> None:
         self._arrived = self._target
+        fault = self._faults.fires("following_error", axis=self.name)
+        if fault is not None:
+            self._arrived += fault.magnitude
         if self._rng is not None:
             self._arrived += float(self._rng.normal(0.0, self.configuration.repeatability))
         self._end(arrived=True)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from ophyd import Component, Device
 
-from zoneplate.devices.errors import AcquisitionError
+from zoneplate.devices.errors import AcquisitionError, FrameError
 from zoneplate.devices.frame_documents import FrameDocuments, new_frame_file
 from zoneplate.devices.microscope import Camera, ImageKey
 from zoneplate.devices.timing import timeout_s
@@ -16,6 +17,11 @@ from zoneplate.devices.timing import timeout_s
 from .camera_model import CameraModel
 from .clock import VirtualClock
 from .signals import InstrumentStatus, ModelSignal
+
+logger = logging.getLogger(__name__)
+
+SATURATED_SHARE = 0.005
+"""Share of saturated pixels above which a frame is spoiled; hot pixels are a fiftieth of that."""
 
 
 class _Exposed(Device):
@@ -76,7 +82,11 @@ class SimulatedCamera(Camera):
     def unstage(self) -> list[Any]:
         """Stop what is going on and close the file."""
         with self._clock.lock:
-            self._fail("was unstaged")
+            # A plan that ended for another reason has left this frame; failing its status now
+            # would hide that reason behind this one.
+            for status in (self._status, self._exposure):
+                if status is not None and not status.done:
+                    status.set_finished()
             self._discard_unannounced()
             self._model.disarm()
         self._frames.end()
@@ -107,6 +117,7 @@ class SimulatedCamera(Camera):
                 deadline.cancel()
                 if status.done:
                     return
+                error = error or self._spoiled(index)
                 if error is None:
                     status.set_finished()
                 else:
@@ -116,7 +127,8 @@ class SimulatedCamera(Camera):
             deadline = self._clock.call_later(patience_s, give_up)
             self._status, self._exposure = status, exposure
             self._discard_unannounced()
-            self._frames.triggered(len(model.file) if model.file is not None else 0)
+            index = len(model.file) if model.file is not None else 0
+            self._frames.triggered(index)
         return status
 
     def exposure_status(self) -> InstrumentStatus:
@@ -159,6 +171,34 @@ class SimulatedCamera(Camera):
     @property
     def _shape(self) -> tuple[int, int]:
         return self._model.configuration.detector.shape(self._model.binning)
+
+    def _spoiled(self, index: int) -> FrameError | None:
+        """Say what is wrong with the frame that should now be number `index` of the file."""
+        model, number = self._model, self._model.frame_number
+        if model.dead_rows:
+            rows = ", ".join(str(row) for row in model.dead_rows)
+            return FrameError(
+                f"frame {number}: row {rows} of the camera reads nothing; restart the camera if it "
+                "stays so"
+            )
+        if model.saturated_fraction > SATURATED_SHARE:
+            return FrameError(
+                f"frame {number}: {model.saturated_fraction:.0%} of the pixels are saturated "
+                f"(allowed: {SATURATED_SHARE:.1%}); shorten the exposure"
+            )
+        if self._frames.path is None:
+            return None
+        stored = len(model.file) - index if model.file is not None else 0
+        if stored < 1:
+            return FrameError(
+                f"frame {number} is not in {self._frames.path.name}: the camera dropped it; check "
+                "the link to the camera if it happens again"
+            )
+        if stored > 1 and model.file is not None:
+            logger.warning("frame %d was stored %d times; one is used", number, stored)
+            for copy in range(index + 1, index + stored):
+                model.file.mark_invalid(copy, ImageKey.INVALID)
+        return None
 
     def _discard_unannounced(self) -> None:
         """Mark a stored frame that no event speaks of: a pause or an error came in between."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
@@ -15,6 +17,7 @@ from zoneplate.devices.microscope import ImageKey
 from zoneplate.devices.optics import check_binning
 
 from .clock import Event, VirtualClock
+from .faults import FaultBus
 from .frame_file import FrameFile, FrameRecord
 
 Pose = tuple[float, float, float, float]
@@ -46,6 +49,13 @@ class CameraModel:
         The instrument clock.
     new_file
         Creates the file for frames of a given path and binning.
+    faults
+        What may go wrong.
+
+    Attributes
+    ----------
+    mean_counts, maximum_counts, saturated_fraction, dead_rows
+        Of the last frame: mean and maximum, share of pixels at full well, rows that read nothing.
     """
 
     def __init__(
@@ -54,7 +64,11 @@ class CameraModel:
         scene: Scene,
         clock: VirtualClock,
         new_file: Callable[[Path, int], FrameFile],
+        faults: FaultBus,
     ) -> None:
+        self._faults = faults
+        self.saturated_fraction = 0.0
+        self.dead_rows: list[int] = []
         self.configuration = configuration
         self.exposure_s = 1.0
         self.binning = 8
@@ -188,22 +202,41 @@ class CameraModel:
                 self.exposure_start_s = start_s
                 done(None)
 
+        late = self._faults.fires("frame_late", frame=number)
+        readout_s = self.readout_s + (late.magnitude if late is not None else 0.0)
         self._pending = [
             self._clock.call_later(exposure_s / 2, middle),
             self._clock.call_later(exposure_s, end),
-            self._clock.call_later(exposure_s + self.readout_s, read_out),
+            self._clock.call_later(exposure_s + readout_s, read_out),
         ]
 
     def _store(self, frame: NDArray[np.uint16], record: FrameRecord) -> None:
+        number = record.number
+        if self._faults.fires("frame_saturated", frame=number):
+            frame = np.full_like(frame, np.iinfo(frame.dtype).max)
+        if self._faults.fires("dead_row", frame=number):
+            frame = frame.copy()
+            frame[len(frame) // 2] = 0
         self.mean_counts = float(frame.mean())
         self.maximum_counts = int(frame.max())
+        self.saturated_fraction = float((frame >= self.configuration.full_well_adu).mean())
+        # The offset of the camera keeps a living row above zero, dark or not.
+        self.dead_rows = [int(row) for row in np.flatnonzero(frame.max(axis=1) == 0)]
         if self._path is None:
             return
+        copies = 1
+        if self._faults.fires("frame_dropped", frame=number):
+            copies = 0
+        elif self._faults.fires("frame_duplicated", frame=number):
+            copies = 2
         if self.file is None:
             self.file = self._new_file(self._path, self.binning)
             self._file_binning = self.binning
         try:
-            self.file.append(frame, record)
+            if self._faults.fires("disk_full", frame=number):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            for _ in range(copies):
+                self.file.append(frame, record)
         except OSError as error:
             raise AcquisitionError(
                 f"frame {record.number} could not be written to {self._path}: {error}; check the "

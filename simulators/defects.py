@@ -82,7 +82,8 @@ class Defects:
     satellite_fraction
         Of the particles, those that carry one to three satellites, which come on top.
     touching_fraction
-        Of the particles, those that touch one other: pairs in contact.
+        Of the particles, those that touch another: pairs in contact, a few clusters of three where
+        the tape is crowded.
     empty_fields
         How many fields of 64 x 64 um of the map's grid, which is centred on 0, are left bare.
     foreign_material
@@ -241,15 +242,16 @@ def join_pairs(
     single = np.setdiff1d(np.arange(len(layer)), np.asarray(pairs, dtype=np.intp))
     spare = random.permutation(single).tolist()
     for joined, (larger, smaller) in enumerate(pairs):
-        # Where the neighbours leave no room, a particle that has no partner takes the place.
-        hosts = [larger, *spare]
-        host = next(
-            (h for h in hosts if _rests_beside(layer, h, smaller, placed, bare, random)), None
-        )
-        if host is None:
+        # Where the neighbours leave no room, a particle without a partner takes the place; if
+        # there is none, one that has, and three touch.
+        others = random.permutation(np.flatnonzero(placed)).tolist()
+        for host in (larger, *spare, *others):
+            if _rests_beside(layer, host, smaller, placed, bare, random):
+                break
+        else:
             return joined
         placed[smaller] = True
-        if host != larger:
+        if host in spare:
             spare.remove(host)
             spare.append(larger)
     return len(pairs)

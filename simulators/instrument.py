@@ -13,6 +13,7 @@ from .axis import SimulatedAxis
 from .camera_model import CameraModel, Pose
 from .clock import VirtualClock
 from .detector import SimulatedDetector
+from .faults import FaultBus
 from .frame_file import FrameFile
 from .imaging import ImagingModel
 from .imperfections import Imperfections
@@ -38,6 +39,11 @@ class SimulatedInstrument:
         What is not ideal about it.
     seed
         Seed of everything random: the same seed and the same scan give the same frames.
+
+    Attributes
+    ----------
+    faults
+        What may go wrong on demand.
     """
 
     def __init__(
@@ -54,6 +60,7 @@ class SimulatedInstrument:
         self.imperfections = imperfections
         self.sample_name = specimen.name
         self._start_s = clock.now()
+        self.faults = FaultBus(clock)
         streams = np.random.SeedSequence(seed).spawn(len(AXES))
         self.axes = {
             name: SimulatedAxis(
@@ -61,12 +68,13 @@ class SimulatedInstrument:
                 getattr(configuration.stage, name),
                 clock,
                 np.random.default_rng(stream) if imperfections.stage_repeatability else None,
+                self.faults,
             )
             for name, stream in zip(AXES, streams, strict=True)
         }
-        self.shutter = ShutterModel(configuration.shutter, clock)
-        self.source = SourceModel(configuration.source)
-        self.camera = CameraModel(configuration.camera, self, clock, self._new_file)
+        self.shutter = ShutterModel(configuration.shutter, clock, self.faults)
+        self.source = SourceModel(configuration.source, self.faults)
+        self.camera = CameraModel(configuration.camera, self, clock, self._new_file, self.faults)
         self._imaging = ImagingModel(specimen, configuration, imperfections)
         self._detector = SimulatedDetector(
             configuration.camera, configuration.source, imperfections, seed
@@ -81,11 +89,12 @@ class SimulatedInstrument:
         """Return what the camera records of an exposure that is half over now."""
         x, y, z, theta_deg = self.pose()
         elapsed_s = self.clock.now() - self._start_s
+        du_um, dv_um = self.imperfections.displacement(theta_deg, elapsed_s)
+        jump = self.faults.lasts("drift_jump")
+        if jump is not None:
+            du_um += jump.magnitude
         transmission = self._imaging.transmission(
-            (x, y, z),
-            theta_deg,
-            binning=binning,
-            displacement_um=self.imperfections.displacement(theta_deg, elapsed_s),
+            (x, y, z), theta_deg, binning=binning, displacement_um=(du_um, dv_um)
         )
         return self._detector.expose(
             self.source.current * transmission,

@@ -13,16 +13,19 @@ from zoneplate.devices.microscope import SHUTTER_CLOSED, SHUTTER_OPEN, Shutter
 from zoneplate.devices.timing import timeout_s
 
 from .clock import Event, VirtualClock
+from .faults import FaultBus
 from .signals import InstrumentStatus, ModelSignal
 
 
 class ShutterModel:
     """A blade that takes its time; light passes only while it is fully open."""
 
-    def __init__(self, configuration: ShutterConfiguration, clock: VirtualClock) -> None:
+    def __init__(
+        self, configuration: ShutterConfiguration, clock: VirtualClock, faults: FaultBus
+    ) -> None:
         self.configuration = configuration
+        self._faults = faults
         self.state = SHUTTER_CLOSED
-        self.stuck = False
         self._clock = clock
         self._event: Event | None = None
 
@@ -35,10 +38,10 @@ class ShutterModel:
         """Move the blade; a stuck one never arrives."""
         if self._event is not None:
             self._event.cancel()
-        if self.stuck:
-            return
         if state == self.state:
             done()
+            return
+        if self._faults.fires("shutter_stuck"):
             return
 
         def arrive() -> None:

@@ -8,6 +8,7 @@ from typing import Any
 from ophyd import Signal
 from ophyd.status import DeviceStatus, MoveStatus, Status
 from ophyd.utils import ReadOnlyError
+from ophyd.utils.epics_pvs import data_type
 
 from .clock import VirtualClock
 
@@ -87,8 +88,10 @@ class ModelSignal(Signal):
         return status
 
     def describe(self) -> dict[str, Any]:
-        """Return the data key, with the unit."""
+        """Return the data key, with the unit and the type of the value."""
         description = super().describe()
+        # ophyd infers the type from its cached value, and ours is in the model.
+        description[self.name]["dtype"] = data_type(self.get())
         if self._units:
             description[self.name]["units"] = self._units
         return description

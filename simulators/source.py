@@ -8,15 +8,22 @@ from zoneplate.devices.configuration import SourceConfiguration
 from zoneplate.devices.microscope import Source
 
 from .clock import VirtualClock
+from .faults import FaultBus
 from .signals import ModelSignal
 
 
 class SourceModel:
-    """A source whose intensity can be changed, to see what happens."""
+    """A source whose intensity can be changed, and that can trip."""
 
-    def __init__(self, configuration: SourceConfiguration) -> None:
+    def __init__(self, configuration: SourceConfiguration, faults: FaultBus) -> None:
         self.configuration = configuration
-        self.current = 1.0
+        self.intensity = 1.0
+        self._faults = faults
+
+    @property
+    def current(self) -> float:
+        """Relative intensity now."""
+        return 0.0 if self._faults.lasts("beam_trip") else self.intensity
 
 
 class SimulatedSource(Source):
@@ -29,7 +36,7 @@ class SimulatedSource(Source):
         """Connect the device to its model."""
 
         def set_current(value: float) -> None:
-            model.current = float(value)
+            model.intensity = float(value)
 
         self.energy_kev.bind(clock, lambda: model.configuration.energy_kev)
         self.current.bind(clock, lambda: model.current, set_current)

@@ -22,6 +22,7 @@ import pytest
 import typer.main
 
 from zoneplate.acquisition.cli import app
+from zoneplate.simulators import Specimen
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
@@ -158,6 +159,16 @@ def run_blocks(page: Path, folder: Path) -> str:
     assert result.returncode == 0, result.stderr
     assert not (folder / "must-not-appear").exists()
     return result.stdout
+
+
+def test_specimen_shown_is_accepted(tmp_path: Path):
+    page = ROOT / "docs" / "specimen-files.md"
+    (table,) = blocks(page, "csv")
+    file = tmp_path / "three.csv"
+    file.write_text(table)
+    specimen = Specimen.load(file)
+    assert [len(particle.voids) for particle in specimen.particles] == [1, 0, 0]
+    assert "904.778684" in run_blocks(page, tmp_path)
 
 
 @pytest.mark.xdist_group("first-hour")

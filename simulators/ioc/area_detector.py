@@ -18,8 +18,8 @@ from ophyd.areadetector.plugins import ImagePlugin_V34, StatsPlugin_V34
 
 from zoneplate.devices.errors import ConfigurationError
 from zoneplate.devices.microscope import ImageKey
+from zoneplate.simulators.instrument import SimulatedInstrument
 
-from ..instrument import SimulatedInstrument
 from .channels import Database
 from .file_plugin import FilePlugin
 from .ophyd_pvs import READBACK, declared_pvs
@@ -27,8 +27,18 @@ from .plugin_pvs import ON_OFF, YES_NO, PluginPVs
 
 IDLE, ACQUIRE, READOUT, ABORTED = 0, 1, 2, 10
 DETECTOR_STATES = (
-    "Idle Acquire Readout Correct Saving Aborting Error Waiting Initializing Disconnected Aborted"
-).split()
+    "Idle",
+    "Acquire",
+    "Readout",
+    "Correct",
+    "Saving",
+    "Aborting",
+    "Error",
+    "Waiting",
+    "Initializing",
+    "Disconnected",
+    "Aborted",
+)
 
 SINGLE, MULTIPLE, CONTINUOUS = range(3)
 
@@ -112,7 +122,7 @@ class AreaDetector:
         for name in ("ArraySizeX", "ArraySizeY", "ArraySizeZ", "ArraySize"):
             pvs.integer(name + READBACK, 0, read_only=True)
         pvs.integer("NumImagesCounter_RBV", 0, read_only=True)
-        pvs.text("PortName_RBV", DRIVER_PORT, read_only=True)
+        pvs.string("PortName_RBV", DRIVER_PORT, read_only=True)
         pvs.text("Manufacturer_RBV", "zoneplate", read_only=True)
         pvs.text("Model_RBV", self._instrument.configuration.name, read_only=True)
         pvs.complete(declared_pvs(SimDetectorCam))

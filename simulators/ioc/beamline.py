@@ -6,8 +6,8 @@ import asyncio
 
 from zoneplate.devices.errors import ConfigurationError
 from zoneplate.devices.microscope import SHUTTER_CLOSED, SHUTTER_OPEN
+from zoneplate.simulators.instrument import SimulatedInstrument
 
-from ..instrument import SimulatedInstrument
 from .channels import Database
 
 SHUTTER_STATES = (SHUTTER_CLOSED, SHUTTER_OPEN)

@@ -25,8 +25,8 @@ from caproto import (
 )
 
 from zoneplate.devices.errors import ZoneplateError
+from zoneplate.simulators.clock import VirtualClock
 
-from ..clock import VirtualClock
 from .pacing import ClientPacing
 
 logger = logging.getLogger(__name__)

@@ -13,12 +13,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from zoneplate.devices.configuration import InstrumentConfiguration
+from zoneplate.devices.epics_environment import LOOPBACK
 from zoneplate.devices.errors import ZoneplateError
+from zoneplate.simulators.imperfections import Imperfections
+from zoneplate.simulators.powders import nmc622, nmc811
+from zoneplate.simulators.specimen import Specimen
 
-from ..imperfections import Imperfections
-from ..powders import nmc622, nmc811
-from ..specimen import Specimen
-from .server import LOOPBACK, MicroscopeServer, ServerOptions, run_until_told
+from .server import MicroscopeServer, ServerOptions, run_until_told
 
 SAMPLES = {"nmc622": nmc622, "nmc811": nmc811}
 

@@ -12,8 +12,8 @@ from ophyd.areadetector.plugins import HDF5Plugin_V34
 
 from zoneplate.devices.errors import ConfigurationError
 from zoneplate.devices.microscope import ImageKey
+from zoneplate.simulators.camera_model import CameraModel
 
-from ..camera_model import CameraModel
 from .channels import Database
 from .ophyd_pvs import declared_pvs
 from .plugin_pvs import YES_NO, PluginPVs

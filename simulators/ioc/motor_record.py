@@ -11,8 +11,8 @@ import asyncio
 from typing import Any
 
 from zoneplate.devices.errors import ConfigurationError
+from zoneplate.simulators.axis import SimulatedAxis
 
-from ..axis import SimulatedAxis
 from .channels import Database
 
 STOP, PAUSE, MOVE, GO = range(4)
@@ -265,7 +265,7 @@ class MotorRecord:
         with self._clock.lock:
             if axis.moving:
                 return
-            dial, setpoint = axis.readback(), axis.setpoint
+            setpoint = axis.setpoint
         await self._post_position(time_s)
         low_switch, high_switch = self._switches
         values: dict[Any, Any] = {}

@@ -67,7 +67,7 @@ class ClientPacing:
             self._news += 1
 
     def end_news(self) -> None:
-        """The news are out: the clients have a moment to answer them."""
+        """Give the clients a moment to answer: the news are out."""
         led = time.monotonic() < self._led_until_s
         self._not_before(LED_GRACE_S if led else GRACE_S)
         with self._lock:

@@ -58,6 +58,10 @@ class PluginPVs:
         """Add a long text, with a readback if clients can put it."""
         self._pair("text", name, value, **options)
 
+    def string(self, name: str, value: str = "", **options: Any) -> None:
+        """Add a short text, with a readback if clients can put it."""
+        self._pair("string", name, value, **options)
+
     def enum(self, name: str, states: Sequence[str], value: int = 0, **options: Any) -> None:
         """Add a choice, with a readback if clients can put it."""
         self._pair("enum", name, states, value, **options)
@@ -98,9 +102,9 @@ class PluginPVs:
 
     def plugin(self, plugin_type: str, source_port: str) -> None:
         """Add what every plugin has."""
-        self.text("PluginType_RBV", plugin_type, read_only=True)
-        self.text("PortName_RBV", self._prefix.rstrip(":").upper(), read_only=True)
-        self.text("NDArrayPort", source_port)
+        self.string("PluginType_RBV", plugin_type, read_only=True)
+        self.string("PortName_RBV", self._prefix.rstrip(":").upper(), read_only=True)
+        self.string("NDArrayPort", source_port)
         self.enum("EnableCallbacks", ON_OFF, 1)
         self.enum("ArrayCallbacks", ON_OFF, 1)
         self.integer("NDimensions", 2)

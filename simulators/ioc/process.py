@@ -93,7 +93,7 @@ class ServerProcess:
         for name, value in options.items():
             if value is not None:
                 command.append(f"--{name}={value}")
-        self._process = subprocess.Popen(  # noqa: S603 - our own module
+        self._process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )
         line = self._first_line()

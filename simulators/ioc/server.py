@@ -27,12 +27,13 @@ from caproto.asyncio.server import Context
 from caproto.asyncio.utils import _TransportWrapper
 
 from zoneplate.devices.configuration import InstrumentConfiguration
+from zoneplate.devices.epics_environment import DEFAULT_PORTS, free_port
 from zoneplate.devices.errors import AcquisitionError, ConfigurationError
+from zoneplate.simulators.clock import VirtualClock
+from zoneplate.simulators.imperfections import Imperfections
+from zoneplate.simulators.instrument import AXES
+from zoneplate.simulators.specimen import Specimen
 
-from ..clock import VirtualClock
-from ..imperfections import Imperfections
-from ..instrument import AXES
-from ..specimen import Specimen
 from .area_detector import DRIVER_PORT, AreaDetector, ObservedInstrument
 from .beamline import ClockPVs, IdentityPVs, OpticsPVs, ShutterPVs, SourcePVs
 from .channels import Database
@@ -41,11 +42,6 @@ from .motor_record import MotorRecord
 from .pacing import ClientPacing
 
 logger = logging.getLogger(__name__)
-
-DEFAULT_PORTS = (5064, 5065)
-"""Where real instruments are found: a simulator must not answer there by accident."""
-
-LOOPBACK = "127.0.0.1"
 
 EVENT_LATENCY_S = 0.001
 """How long an event may wait for others to share its packet."""
@@ -133,23 +129,6 @@ class _Context(Context):
                 f"port {port} cannot be used: {error.strerror}; stop what uses it or choose another"
             ) from error
         return port, sockets
-
-
-def free_port(interface: str = LOOPBACK) -> int:
-    """Return a port that is free for TCP and UDP now."""
-    while True:
-        with (
-            socket.socket(socket.AF_INET, socket.SOCK_STREAM) as tcp,
-            socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp,
-        ):
-            tcp.bind((interface, 0))
-            port = tcp.getsockname()[1]
-            try:
-                udp.bind((interface, port))
-            except OSError:
-                continue
-            if port not in DEFAULT_PORTS:
-                return port
 
 
 class MicroscopeServer:

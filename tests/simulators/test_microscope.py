@@ -97,7 +97,7 @@ def test_new_target_in_flight_goes_to_the_new_target(RE, microscope):
 
 
 def test_stuck_shutter_is_noticed_and_named(RE, microscope):
-    microscope.instrument.shutter.stuck = True
+    microscope.instrument.faults.arm("shutter_stuck")
     with pytest.raises(FailedStatus) as failure:
         RE(bps.mv(microscope.shutter, "open"))
     assert "check the shutter" in str(failure.value.__cause__ or failure.value)

@@ -1,0 +1,181 @@
+"""The microscope over EPICS: the same tree, names, kinds and units as the one in process."""
+
+# ophyd leaves its own signatures without types; what pyright infers for them is too narrow.
+# pyright: reportIncompatibleMethodOverride=false, reportIncompatibleVariableOverride=false
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from ophyd import Component, Signal
+
+from .configuration import InstrumentConfiguration
+from .epics_axis import EpicsAxis
+from .epics_camera import EpicsCamera
+from .epics_clock import EpicsClock
+from .epics_signals import Quantity, Setting
+from .epics_status import Link, SettingStatus
+from .errors import AcquisitionError, ConfigurationError
+from .microscope import SHUTTER_CLOSED, SHUTTER_OPEN, Microscope, Optics, Shutter, Source, Stage
+from .timing import timeout_s
+
+CONNECTION_TIMEOUT_S = 10.0
+
+AXES = ("x", "y", "z", "theta")
+
+
+class EpicsStage(Stage):
+    """The stage over four motor records."""
+
+    x = Component(EpicsAxis, "X", kind="hinted")
+    y = Component(EpicsAxis, "Y", kind="hinted")
+    z = Component(EpicsAxis, "Z", kind="hinted")
+    theta = Component(EpicsAxis, "Theta", kind="hinted")
+
+
+class EpicsShutter(Shutter):
+    """The shutter as a device."""
+
+    state = Component(
+        Setting,
+        "State_RBV",
+        write_pv="Command",
+        string=True,
+        advice="check the shutter and its supply",
+        kind="normal",
+    )
+    travel_s = Component(Signal, value=0.0, kind="omitted")
+
+    def check_value(self, value: str) -> None:
+        """Refuse anything but the two positions a shutter has.
+
+        Raises
+        ------
+        ConfigurationError
+            If `value` is neither.
+        """
+        if value not in (SHUTTER_OPEN, SHUTTER_CLOSED):
+            raise ConfigurationError(
+                f"{self.name} cannot be set to {value!r}: use {SHUTTER_OPEN!r} or "
+                f"{SHUTTER_CLOSED!r}"
+            )
+
+    def set(self, value: str, **kwargs: Any) -> SettingStatus:
+        """Open or close; the status is done when the blade has arrived."""
+        self.check_value(value)
+        return self.state.set(value, patience_s=timeout_s(self.travel_s.get()))
+
+
+class EpicsSource(Source):
+    """The source as a device."""
+
+    energy_kev = Component(Quantity, "Energy_RBV", units="keV", kind="config")
+    current = Component(Setting, "Current", kind="normal")
+
+
+class EpicsMicroscope(Microscope):
+    """A microscope behind EPICS.
+
+    Make it with `epics_microscope`, which connects it too.
+
+    Attributes
+    ----------
+    clock
+        The instrument clock, if the instrument is simulated; None for a real one.
+    """
+
+    sample_stage = Component(EpicsStage, "Stage:")
+    camera = Component(EpicsCamera, "")
+    optics = Component(Optics, kind="config")
+    source = Component(EpicsSource, "Source:")
+    shutter = Component(EpicsShutter, "Shutter:")
+
+    clock: EpicsClock | None = None
+
+    def connect(self, directory: Path, timeout_s: float = CONNECTION_TIMEOUT_S) -> None:
+        """Wait for the PVs and take the constants of the instrument file.
+
+        Parameters
+        ----------
+        directory
+            Folder for frames, under the same name here and where the file plugin runs.
+        timeout_s
+            How long to wait.
+
+        Raises
+        ------
+        AcquisitionError
+            If the server does not answer.
+        """
+        try:
+            self.wait_for_connection(timeout=timeout_s)
+            self.camera.configure_camera(self.configuration.camera, directory, timeout_s)
+            if self.clock is not None:
+                self.clock.wait_for_connection(timeout=timeout_s)
+        except TimeoutError as error:
+            raise AcquisitionError(
+                f"the EPICS server of {self.prefix!r} does not answer: start it, or check the "
+                f"prefix and EPICS_CA_ADDR_LIST ({error})"
+            ) from error
+        for name in AXES:
+            axis: EpicsAxis = getattr(self.sample_stage, name)
+            axis.configure_axis(getattr(self.configuration.stage, name))
+        self.shutter.travel_s.put(self.configuration.shutter.travel_s)
+        self.camera.binning.subscribe(
+            lambda value, **_: self.optics.use_binning(int(value)), run=True
+        )
+
+    @property
+    def link(self) -> Link:
+        """The connection to the server of the camera."""
+        return self.camera._link
+
+
+def epics_microscope(
+    prefix: str,
+    *,
+    directory: str | Path,
+    configuration: InstrumentConfiguration | None = None,
+    simulated: bool = False,
+    name: str = "microscope",
+    timeout_s: float = CONNECTION_TIMEOUT_S,
+) -> EpicsMicroscope:
+    """Return a connected microscope.
+
+    Parameters
+    ----------
+    prefix
+        Begin of its PV names, such as `"ZP:"`.
+    directory
+        Folder for frames, under the same name here and where the file plugin runs.
+    configuration
+        The instrument file; the one that ships with zoneplate if None.
+    simulated
+        Whether the server is the simulated microscope, whose clock is to be led.
+    name
+        Name of the device, prefix of its data keys.
+    timeout_s
+        How long to wait for the connection.
+
+    Raises
+    ------
+    AcquisitionError
+        If the server does not answer.
+
+    Examples
+    --------
+    ::
+
+        port, beacon_port = use_simulated_servers()
+        server = ServerProcess(port=port, beacon_port=beacon_port, directory=folder)
+        microscope = epics_microscope("ZP:", directory=folder, simulated=True)
+        attach(RE, microscope.clock)
+    """
+    microscope = EpicsMicroscope(
+        prefix, name=name, configuration=configuration or InstrumentConfiguration.load()
+    )
+    if simulated:
+        microscope.clock = EpicsClock(f"{prefix}Clock:", name=f"{name}_clock")
+    microscope.connect(Path(directory), timeout_s)
+    return microscope

@@ -1,0 +1,187 @@
+"""Statuses that cannot hang: each has a deadline, and ends when the server behind it goes."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, nullcontext
+from typing import Any, Protocol
+
+from ophyd.status import DeviceStatus, MoveStatus, Status, StatusBase
+
+from .errors import AcquisitionError
+
+
+class WaitableClock(Protocol):
+    """An instrument clock that wants to know when somebody waits."""
+
+    def waiting_for(self, awaited: Any) -> Any:
+        """Return a context in which time passes until `awaited` is done."""
+        ...
+
+
+def clock_of(device: Any) -> WaitableClock | None:
+    """Return the instrument clock of the device tree that `device` is in, if it has one."""
+    return getattr(device.root, "clock", None)
+
+
+class Guarded(StatusBase):
+    """What our statuses have in common; goes in front of one of ophyd's.
+
+    `succeed` and `fail` may be called any number of times from any thread: the first counts.
+    """
+
+    def guard(
+        self,
+        link: Link,
+        patience_s: float,
+        too_late: Callable[[], None],
+        clock: WaitableClock | None = None,
+    ) -> None:
+        """Watch the deadline and the connection.
+
+        Parameters
+        ----------
+        link
+            Connection that the status depends on.
+        patience_s
+            Wall time after which `too_late` is called, to say what is wrong with `fail`.
+        too_late
+            See above.
+        clock
+            Told when somebody waits.
+        """
+        self._once = threading.Lock()
+        self._concluded = False
+        self._link, self._clock, self._too_late = link, clock, too_late
+        self._timer = self._start_timer(patience_s)
+        link.add(self)
+
+    def hurry(self, patience_s: float) -> None:
+        """Replace the deadline by one so long from now."""
+        with self._once:
+            if not self._concluded:
+                self._timer.cancel()
+                self._timer = self._start_timer(patience_s)
+
+    def succeed(self) -> None:
+        """End well, unless it has ended."""
+        if self._conclude():
+            self.set_finished()
+
+    def fail(self, message: str, error: type[Exception] = AcquisitionError) -> None:
+        """End with an error, unless it has ended."""
+        if self._conclude():
+            self.set_exception(error(message))
+
+    def wait(self, timeout: float | None = None) -> None:
+        """Block until done; lets instrument time pass where it does not pass by itself."""
+        with self._clock.waiting_for(self) if self._clock is not None else nullcontext():
+            super().wait(timeout)
+
+    def _start_timer(self, patience_s: float) -> threading.Timer:
+        timer = threading.Timer(patience_s, self._too_late)
+        timer.daemon = True
+        timer.start()
+        return timer
+
+    def _conclude(self) -> bool:
+        with self._once:
+            if self._concluded:
+                return False
+            self._concluded = True
+        self._timer.cancel()
+        self._link.discard(self)
+        return True
+
+
+class SettingStatus(Guarded, Status):
+    """The status of a value that was put."""
+
+
+class EpicsStatus(Guarded, DeviceStatus):
+    """The status of something a device does."""
+
+
+class EpicsMoveStatus(Guarded, MoveStatus):
+    """The status of a move."""
+
+
+class Link:
+    """The connection of a device to its server: ends what waits for it when it is lost.
+
+    Parameters
+    ----------
+    name
+        Name of the device, for messages.
+    signals
+        Signals without which it cannot work.
+
+    Attributes
+    ----------
+    losses
+        How often the connection was lost.
+    """
+
+    def __init__(self, name: str, signals: Iterable[Any]) -> None:
+        self._name = name
+        self._signals = tuple(signals)
+        self._waiting: set[Guarded] = set()
+        self._lock = threading.Lock()
+        self.losses = 0
+        for signal in self._signals:
+            signal.subscribe(self._changed, event_type=signal.SUB_META, run=False)
+
+    @property
+    def up(self) -> bool:
+        """Whether all signals are connected."""
+        return all(signal.connected for signal in self._signals)
+
+    @property
+    def complaint(self) -> str:
+        """What to tell when the connection is lost."""
+        return (
+            f"{self._name}: the EPICS server behind {self._signals[0].pvname} does not answer any "
+            "more (it was stopped, it died, or the network did): start it again, see `zoneplate "
+            "doctor`, then repeat the scan"
+        )
+
+    def check(self) -> None:
+        """Refuse to go on without a connection.
+
+        Raises
+        ------
+        AcquisitionError
+            If it is lost.
+        """
+        if not self.up:
+            raise AcquisitionError(self.complaint)
+
+    @contextmanager
+    def required(self) -> Iterator[None]:
+        """Raise what goes wrong inside, because the server is gone, as our error."""
+        try:
+            yield
+        except (TimeoutError, ConnectionError) as error:
+            raise AcquisitionError(f"{self.complaint} ({error})") from error
+
+    def add(self, status: Guarded) -> None:
+        """End this status if the connection is lost."""
+        with self._lock:
+            self._waiting.add(status)
+        if not self.up:
+            status.fail(self.complaint)
+
+    def discard(self, status: Guarded) -> None:
+        """Forget a status that has ended."""
+        with self._lock:
+            self._waiting.discard(status)
+
+    def _changed(self, connected: bool | None = None, **_: Any) -> None:
+        if connected is not False:
+            return
+        with self._lock:
+            self.losses += 1
+            waiting = tuple(self._waiting)
+        for status in waiting:
+            status.fail(self.complaint)

@@ -1,0 +1,460 @@
+"""The microscope over Channel Access is the microscope in process, and never lies."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import pytest
+from bluesky import RunEngine
+from bluesky import plan_stubs as bps
+from bluesky import plans as bp
+from bluesky.utils import FailedStatus, RunEngineInterrupted
+from ophyd import Kind
+from ophyd.utils import LimitError
+
+from zoneplate.acquisition.runs import RunRecord
+from zoneplate.devices import AcquisitionError, ConfigurationError, epics_axis, epics_camera
+from zoneplate.devices.epics import EpicsMicroscope, epics_microscope
+from zoneplate.devices.epics_environment import use_simulated_servers
+from zoneplate.plans import mosaic, tomography
+from zoneplate.simulators import SimulatedMicroscope, attach, simulated_microscope
+from zoneplate.simulators.ioc import ServerProcess
+
+pytestmark = pytest.mark.xdist_group("epics")
+
+PREFIX = "ZPE:"
+SEED = 3
+EPOCH_S = 1_800_000_000.0
+
+
+def start(directory: Path, **options: Any) -> ServerProcess:
+    port, beacon_port = use_simulated_servers()
+    return ServerProcess(
+        prefix=options.pop("prefix", PREFIX),
+        directory=directory,
+        port=port,
+        beacon_port=beacon_port,
+        seed=SEED,
+        epoch_s=EPOCH_S,
+        **options,
+    )
+
+
+def engine(microscope: Any) -> RunEngine:
+    RE = RunEngine({}, context_managers=[])
+    attach(RE, microscope.clock)
+    return RE
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
+    with start(tmp_path_factory.mktemp("frames")) as process:
+        yield process
+
+
+@pytest.fixture(scope="module")
+def epics(server: ServerProcess) -> Iterator[EpicsMicroscope]:
+    device = epics_microscope(PREFIX, directory=server.directory, simulated=True)
+    yield device
+    device.destroy()
+    device.clock.close()
+
+
+@pytest.fixture
+def RE(epics: EpicsMicroscope) -> RunEngine:
+    return engine(epics)
+
+
+@pytest.fixture
+def record(RE: RunEngine) -> RunRecord:
+    record = RunRecord()
+    RE.subscribe(lambda name, doc: record(name, doc) and None)
+    return record
+
+
+def components(device: Any) -> dict[str, Any]:
+    return {walk.dotted_name: walk.item for walk in device.walk_components()}
+
+
+def test_tree_has_the_names_and_kinds_of_the_one_in_process(epics, microscope):
+    here, there = components(microscope), components(epics)
+    # ophyd's own classes bring more than we use; none of it is read.
+    assert set(here) <= set(there)
+    assert {name: here[name].kind for name in here} == {name: there[name].kind for name in here}
+    for name in set(there) - set(here):
+        parents = [name.rsplit(".", depth)[0] for depth in range(name.count(".") + 1)]
+        assert any(there[parent].kind == Kind.omitted for parent in parents), name
+    assert microscope.hints == epics.hints
+
+
+@pytest.mark.parametrize("what", ["describe", "describe_configuration"])
+def test_data_keys_types_and_units_are_those_in_process(epics, microscope, what):
+    microscope.stage(), epics.stage()
+    try:
+        here, there = getattr(microscope, what)(), getattr(epics, what)()
+    finally:
+        microscope.unstage(), epics.unstage()
+    assert list(here) == list(there) or set(here) == set(there)
+    for name in here:
+        for key in ("dtype", "shape", "external", "dtype_numpy"):
+            assert here[name].get(key) == there[name].get(key), (name, key)
+        assert (here[name].get("units") or "") == (there[name].get("units") or ""), name
+
+
+def short_scan(microscope: Any, RE: RunEngine) -> tuple[list[tuple[str, dict]], float]:
+    documents: list[tuple[str, dict]] = []
+    RE.subscribe(lambda name, doc: documents.append((name, doc)))
+    before_s = microscope.clock.now()
+    RE(mosaic(microscope, shape=(1, 2), dark_frames=2, flat_frames=2))
+    RE(tomography(microscope, center_um=(1, 2, 4), projections=5, dark_frames=1, flat_frames=2))
+    RE(bps.sleep(10))
+    return documents, microscope.clock.now() - before_s
+
+
+def frames_of(documents: list[tuple[str, dict]]) -> list[np.ndarray]:
+    files = dict.fromkeys(
+        doc["uri"].removeprefix("file://localhost")
+        for name, doc in documents
+        if name == "stream_resource"
+    )
+    frames = []
+    for file in files:
+        with h5py.File(file, "r") as opened:
+            frames.append(opened["entry/instrument/detector/data"][()])
+    return frames
+
+
+def test_same_scan_gives_the_same_frames_documents_and_times(tmp_path, asymmetric_specimen):
+    asymmetric_specimen.save(tmp_path / "specimen.csv")
+    here = simulated_microscope(
+        asymmetric_specimen, seed=SEED, directory=tmp_path / "here", epoch_s=EPOCH_S
+    )
+    mine, mine_s = short_scan(here, engine(here))
+    here.clock.close()
+    with start(tmp_path, prefix="ZPT:", specimen=tmp_path / "specimen.csv") as process:
+        there = epics_microscope("ZPT:", directory=process.directory, simulated=True)
+        theirs, theirs_s = short_scan(there, engine(there))
+        there.destroy()
+    assert theirs_s == pytest.approx(mine_s, abs=1e-3)
+    assert [name for name, _ in mine] == [name for name, _ in theirs]
+    for (name, doc), (_, other) in zip(mine, theirs, strict=True):
+        if name == "event":
+            assert doc["data"] == other["data"]
+        elif name == "stream_resource":
+            assert doc["parameters"] == other["parameters"]
+        elif name == "stream_datum":
+            assert (doc["indices"], doc["seq_nums"]) == (other["indices"], other["seq_nums"])
+        elif name == "descriptor":
+            assert set(doc["data_keys"]) == set(other["data_keys"])
+            assert doc["hints"] == other["hints"]
+            for part in doc["configuration"]:
+                assert doc["configuration"][part]["data"] == other["configuration"][part]["data"]
+        elif name == "start":
+            random = {"uid", "time"}
+            assert {k: v for k, v in doc.items() if k not in random} == {
+                k: v for k, v in other.items() if k not in random
+            }
+    for frames, others in zip(frames_of(mine), frames_of(theirs), strict=True):
+        assert np.array_equal(frames, others)
+
+
+def test_tomogram_of_the_study_takes_its_instrument_time_and_little_of_ours(
+    epics, RE, microscope: SimulatedMicroscope
+):
+    RE(bps.mv(epics.stage.theta, 0, epics.stage.x, 0, epics.stage.y, 0, epics.stage.z, 0))
+    before_s, begin = epics.clock.now(), time.monotonic()
+    RE(tomography(epics, center_um=(0, 0, 4)))
+    wall_s, took_s = time.monotonic() - begin, epics.clock.now() - before_s
+    before_s = microscope.clock.now()
+    engine(microscope)(tomography(microscope, center_um=(0, 0, 4)))
+    assert took_s == pytest.approx(microscope.clock.now() - before_s, rel=0.01)
+    assert wall_s < 20
+
+
+def test_events_carry_instrument_time(epics, RE, record):
+    begin_s = epics.clock.now()
+    RE(mosaic(epics, shape=(2, 2)))
+    tiles = record.stream("primary")
+    assert len(tiles) == 4
+    times = [frame.data["microscope_camera_exposure_start_s"] for frame in tiles]
+    assert begin_s < times[0] < times[-1] < epics.clock.now()
+    assert np.diff(times) == pytest.approx(1.0 + 0.1 + 0.1 + 64 / 500, abs=1e-3)
+
+
+def test_stock_plans_work_on_our_devices(epics, RE):
+    documents: list[tuple[str, dict]] = []
+    RE.subscribe(lambda name, doc: documents.append((name, doc)))
+    RE(bp.count([epics.camera], num=3))
+    RE(bp.scan([epics.camera], epics.stage.theta, -10, 10, 5))
+    stops = [doc["exit_status"] for name, doc in documents if name == "stop"]
+    assert stops == ["success"] * 2
+    datum = [doc["indices"]["start"] for name, doc in documents if name == "stream_datum"]
+    assert datum == [0, 1, 2, 0, 1, 2, 3, 4]
+
+
+def test_move_takes_the_time_of_its_profile(epics, RE):
+    RE(bps.mv(epics.stage.theta, 0.0, epics.stage.x, 0.0))
+    before_s = epics.clock.now()
+    RE(bps.mv(epics.stage.theta, 20.0, epics.stage.x, 100.0))
+    # 20 deg at 10 deg/s, 0.2 s to accelerate, 0.2 s to settle; x overlaps
+    assert epics.clock.now() - before_s == pytest.approx(2.4, abs=1e-3)
+
+
+def test_zero_length_moves_end_every_time(epics, RE):
+    """ophyd's own motor loses one in a few hundred and hangs."""
+
+    def plan():
+        for _ in range(300):
+            yield from bps.mv(epics.stage.z, 5.0)
+
+    begin = time.monotonic()
+    RE(plan())
+    assert time.monotonic() - begin < 15
+
+
+def test_move_outside_the_limits_is_refused_and_nothing_moves(epics):
+    before = epics.stage.theta.position
+    with pytest.raises(LimitError, match=r"limits are -95 to 95 deg"):
+        epics.stage.theta.move(120.0)
+    with pytest.raises(LimitError):
+        epics.stage.theta.check_value(float("nan"))
+    assert epics.stage.theta.position == before
+
+
+def test_motor_that_is_stopped_on_its_way_fails_its_move(epics):
+    epics.stage.x.move(0.0, wait=True)
+    status = epics.stage.x.set(500.0)
+    epics.clock.call_later(0.3, lambda: epics.stage.x.motor_stop.put(1))
+    with pytest.raises(AcquisitionError, match="before it arrived"):
+        status.wait(5)
+    assert 0 < epics.stage.x.position < 400
+
+
+def test_stop_that_bluesky_asks_for_is_no_failure(epics):
+    epics.stage.x.move(0.0, wait=True)
+    status = epics.stage.x.set(500.0)
+    epics.clock.call_later(0.3, lambda: epics.stage.x.stop(success=True))
+    status.wait(5)
+    assert epics.stage.x.position < 400
+
+
+def test_motor_that_is_paused_by_somebody_fails_its_move(epics):
+    import epics as pyepics
+
+    epics.stage.x.move(0.0, wait=True)
+    status = epics.stage.x.set(500.0)
+    epics.clock.call_later(0.3, lambda: pyepics.caput(f"{PREFIX}Stage:X.SPMG", "Pause"))
+    try:
+        with pytest.raises(AcquisitionError, match="stopped short of its target"):
+            status.wait(5)
+    finally:
+        pyepics.caput(f"{PREFIX}Stage:X.SPMG", "Go", wait=True)
+
+
+def test_new_target_in_flight_goes_to_the_new_target(epics):
+    first = epics.stage.x.set(500.0)
+    epics.stage.x.move(-50.0, wait=True)
+    assert epics.stage.x.position == pytest.approx(-50.0, abs=0.2)
+    assert first.done
+    assert not first.success
+
+
+def test_same_target_in_flight_is_one_move(epics):
+    epics.stage.x.move(0.0, wait=True)
+    first, second = epics.stage.x.set(200.0), epics.stage.x.set(200.0)
+    second.wait(5)
+    first.wait(5)
+    assert epics.stage.x.position == pytest.approx(200.0, abs=0.2)
+
+
+def test_stalled_motor_is_given_up_and_named(epics, monkeypatch):
+    monkeypatch.setattr(epics_axis, "timeout_s", lambda expected_s: 0.3)
+    epics.clock.hold.put(3.0)  # time stands still, so the axis never arrives
+    status = epics.stage.y.set(300.0)
+    begin = time.monotonic()
+    # Asked for the exception, not waited for: waiting would let time pass.
+    error = status.exception(5)
+    assert isinstance(error, AcquisitionError)
+    assert "stage_y did not arrive within 0.3 s" in str(error)
+    assert time.monotonic() - begin < 2
+    epics.clock.hold.put(0.0)
+    epics.stage.y.move(0.0, wait=True)
+
+
+def test_camera_that_does_not_finish_is_given_up_and_named(epics, monkeypatch):
+    monkeypatch.setattr(epics_camera, "timeout_s", lambda expected_s: 0.3)
+    epics.clock.hold.put(2.0)
+    status = epics.camera.trigger()
+    assert isinstance(status.exception(5), AcquisitionError)
+    assert "did not finish in time" in str(status.exception(0))
+    epics.camera.stop()
+    epics.clock.hold.put(0.0)
+
+
+@pytest.mark.parametrize("binning", [0, 3, 16])
+def test_impossible_binning_is_refused_with_what_is_possible(epics, binning):
+    with pytest.raises(ConfigurationError, match="1, 2, 4, 8"):
+        epics.camera.binning.set(binning).wait(1)
+
+
+def test_impossible_exposure_is_refused(epics):
+    with pytest.raises(ConfigurationError, match=r"exposes 0\.01 to 600 s"):
+        epics.camera.exposure_s.set(-1.0).wait(1)
+
+
+def test_setting_that_the_server_does_not_take_fails(epics):
+    setting = epics.source.current
+    with pytest.raises(AcquisitionError, match="was set to -1"):
+        setting.set(-1.0).wait(5)
+    assert setting.get() == 1.0
+
+
+def test_pixel_size_follows_the_binning(epics):
+    epics.camera.binning.set(4).wait(2)
+    assert epics.optics.pixel_um.get() == pytest.approx(0.256)
+    epics.camera.binning.set(8).wait(2)
+    assert epics.optics.pixel_um.get() == pytest.approx(0.512)
+
+
+def test_shutter_knows_two_positions_and_takes_its_time(epics, RE):
+    RE(bps.mv(epics.shutter, "closed"))
+    before_s = epics.clock.now()
+    RE(bps.mv(epics.shutter, "open"))
+    assert epics.shutter.state.get() == "open"
+    assert epics.clock.now() - before_s == pytest.approx(0.1, abs=1e-3)
+    RE(bps.mv(epics.shutter, "open", epics.shutter, "open"))
+    with pytest.raises(ConfigurationError, match="'open' or 'closed'"):
+        epics.shutter.set("ajar")
+    RE(bps.mv(epics.shutter, "closed"))
+
+
+def test_second_trigger_during_an_exposure_is_refused(epics):
+    epics.clock.hold.put(1.0)
+    status = epics.camera.trigger()
+    with pytest.raises(AcquisitionError, match="in progress"):
+        epics.camera.trigger()
+    status.wait(5)
+
+
+def test_frame_that_is_not_in_the_file_fails_the_scan(epics, RE):
+    """The stack alone calls this a success: five events, no frame."""
+
+    def plan():
+        yield from bps.stage(epics.camera)
+        yield from bps.open_run()
+        yield from bps.trigger_and_read([epics.camera])
+        epics.camera.hdf1.capture.put(0, wait=True)
+        yield from bps.trigger_and_read([epics.camera])
+
+    with pytest.raises(FailedStatus) as failure:
+        RE(plan())
+    assert "a frame that is not in" in str(failure.value.__cause__ or failure.value)
+    epics.camera.unstage()
+
+
+def test_file_that_cannot_be_written_fails_the_scan(epics, RE):
+    def plan():
+        yield from bps.stage(epics.camera)
+        yield from bps.open_run()
+        # Somebody else has taken the name meanwhile.
+        path = Path(epics.camera.file_path.get())
+        path.write_bytes(b"")
+        yield from bps.trigger_and_read([epics.camera])
+
+    with pytest.raises(FailedStatus) as failure:
+        RE(plan())
+    assert "could not be written" in str(failure.value.__cause__ or failure.value)
+    epics.camera.unstage()
+
+
+def test_folder_outside_the_servers_is_refused_when_staging(epics, tmp_path, monkeypatch):
+    monkeypatch.setattr(epics.camera, "_directory", tmp_path)
+    with pytest.raises(ConfigurationError, match="another folder"):
+        epics.camera.stage()
+    epics.camera.unstage()
+
+
+def test_pause_and_resume_repeat_nothing(epics, RE, record):
+    pauses = iter([3, 8])
+    wanted = next(pauses)
+
+    def pause_sometimes(name, doc):
+        nonlocal wanted
+        if name == "event" and len(record.stream("primary")) == wanted:
+            wanted = next(pauses, -1)
+            threading.Thread(target=RE.request_pause).start()
+
+    RE.subscribe(pause_sometimes)
+    interruptions = 0
+    try:
+        RE(tomography(epics, center_um=(0, 0, 4), projections=12))
+    except RunEngineInterrupted:
+        interruptions += 1
+        while True:
+            try:
+                RE.resume()
+                break
+            except RunEngineInterrupted:
+                interruptions += 1
+    assert interruptions == 2
+    frames = record.stream("primary")
+    assert [frame.seq_num for frame in frames] == list(range(1, 13))
+    file = next(iter(record.frames.values()))[1].file
+    with h5py.File(file, "r") as opened:
+        keys = opened["entry/instrument/detector/image_key"][()].tolist()
+    assert [keys[frame.number] for frame in frames] == [0] * 12
+    assert keys.count(0) == 12
+
+
+def test_dead_server_ends_the_scan_and_a_new_one_is_found_again(tmp_path):
+    process = start(tmp_path, prefix="ZPK:")
+    device = epics_microscope("ZPK:", directory=process.directory, simulated=True)
+    RE = engine(device)
+    killed: list[float] = []
+
+    def kill(name, doc):
+        if name == "event" and doc["seq_num"] == 4 and not killed:
+            threading.Timer(0.05, lambda: (killed.append(time.monotonic()), process.kill())).start()
+
+    RE.subscribe(kill)
+    with pytest.raises((FailedStatus, AcquisitionError)) as failure:
+        RE(bp.scan([device.camera], device.stage.theta, -90, 90, 1000))
+    assert time.monotonic() - killed[0] < 5
+    told = str(failure.value.__cause__ or failure.value)
+    assert "does not answer any more" in told
+    assert "start it again" in told
+    device.camera.unstage()
+
+    begin = time.monotonic()
+    with start(tmp_path, prefix="ZPK:"):
+        device.wait_for_connection(timeout=10)
+        while not device.clock.connected:
+            time.sleep(0.05)
+        assert time.monotonic() - begin < 10
+        RE(bp.count([device.camera], num=2))
+        device.destroy()
+
+
+def test_server_that_was_restarted_behind_our_back_is_noticed(tmp_path):
+    process = start(tmp_path, prefix="ZPR:")
+    device = epics_microscope("ZPR:", directory=process.directory, simulated=True)
+    device.camera.stage()
+    process.kill()
+    with start(tmp_path, prefix="ZPR:"):
+        device.wait_for_connection(timeout=20)
+        with pytest.raises(AcquisitionError, match="restarted during the scan"):
+            device.camera.trigger()
+        device.camera.unstage()
+        device.destroy()
+
+
+def test_missing_server_is_named():
+    use_simulated_servers()
+    with pytest.raises(AcquisitionError, match="'NONE:' does not answer: start it"):
+        epics_microscope("NONE:", directory=".", timeout_s=0.5)
