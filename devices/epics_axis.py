@@ -174,21 +174,23 @@ class EpicsAxis(EpicsMotor):
             if not value:
                 request.started = True
                 return
-            if not request.started or self._goes_on(request):
+            if not request.started:
                 return
+            readback = self.position
+            if not self._near(readback, request):
+                # This may be the end of an earlier move: ask where things are now.
+                if not self.motor_done_move.get(use_monitor=False):
+                    return
+                readback = self.user_readback.get(use_monitor=False)
             self._request = None
-        self._judge(request)
+        self._judge(request, readback)
 
-    def _goes_on(self, request: _Request) -> bool:
-        """Whether this was the end of an earlier move and ours is still to come."""
-        return not self._near(request) and not self.motor_done_move.get(use_monitor=False)
+    def _near(self, readback: float, request: _Request) -> bool:
+        return abs(readback - request.target) <= self._configuration.deadband
 
-    def _near(self, request: _Request) -> bool:
-        return abs(self.position - request.target) <= self._configuration.deadband
-
-    def _judge(self, request: _Request) -> None:
+    def _judge(self, request: _Request, readback: float) -> None:
         """Say whether a move that has ended was a success."""
-        where = f"it is at {self.position:g} {self.egu} instead of {request.target:g}"
+        where = f"it is at {readback:g} {self.egu} instead of {request.target:g}"
         if request.forgiven:
             request.succeed()
         elif self.high_limit_switch.get() or self.low_limit_switch.get():
@@ -201,8 +203,8 @@ class EpicsAxis(EpicsMotor):
             request.fail(
                 f"{self.name} arrived with an alarm ({severity}): {where}; check its controller"
             )
-        elif not self._near(request):
-            setpoint = self.user_setpoint.get()
+        elif not self._near(readback, request):
+            setpoint = self.user_setpoint.get(use_monitor=False)
             if abs(setpoint - request.target) > self._configuration.deadband:
                 what = "was stopped before it arrived"
             else:
@@ -218,16 +220,18 @@ class EpicsAxis(EpicsMotor):
         with self._request_lock:
             if self._request is request:
                 self._request = None
-        if self._link.up and self.motor_done_move.get(use_monitor=False) and self._near(request):
-            request.succeed()
-            return
+        readback = self.position
+        if self._link.up:
+            readback = self.user_readback.get(use_monitor=False)
+            if self.motor_done_move.get(use_monitor=False) and self._near(readback, request):
+                request.succeed()
+                return
+            self.motor_stop.put(1, wait=False)
         request.fail(
-            f"{self.name} did not arrive within {patience_s:.1f} s: it is at {self.position:g} "
+            f"{self.name} did not arrive within {patience_s:.1f} s: it is at {readback:g} "
             f"{self.egu} instead of {request.target:g}; check the stage for an obstacle and move "
             "it again"
         )
-        if self._link.up:
-            self.motor_stop.put(1, wait=False)
 
     def _done_moving(
         self, success: bool = True, timestamp: Any = None, value: Any = None, **_: Any

@@ -1,8 +1,8 @@
 """Where this process looks for EPICS servers, settled before the first PV.
 
 The Channel Access library reads its environment when it looks for the first PV and never
-again. So a process settles once on one loopback port for simulated servers; they may come and
-go there. Real instruments need none of this: their addresses are in the environment already.
+again. So a process settles once on a few loopback ports for simulated servers; they may come
+and go there. Real instruments need none of this: their addresses are in the environment.
 """
 
 from __future__ import annotations
@@ -23,12 +23,15 @@ DEFAULT_PORTS = (5064, 5065)
 CONNECTION_TIMEOUT_S = 5.0
 """A server that sends no sign of life for so long is taken for gone (Channel Access: 30 s)."""
 
+SIMULATED_SERVERS = 4
+"""How many simulated servers one process can talk to at a time."""
+
 _REGISTER, _CONFIRM, _BEACON = 24, 17, 13
 _HEADER = struct.Struct(">HHHHII")
 
 _lock = threading.Lock()
-_settled: LoopbackRepeater | None = None
-_port = 0
+_repeater: LoopbackRepeater | None = None
+_ports: tuple[int, ...] = ()
 
 
 class LoopbackRepeater:
@@ -84,36 +87,55 @@ def free_port(interface: str = LOOPBACK) -> int:
 
 
 def use_simulated_servers() -> tuple[int, int]:
-    """Let this process look for EPICS servers on one loopback port only.
+    """Let this process look for EPICS servers on a few loopback ports only.
 
     Returns
     -------
     tuple
-        The port for the server and that of the repeater its beacons go to: the same on every
-        call.
+        One of these ports that no server uses now, and the port of the repeater that the
+        beacons of a server there go to.
 
     Raises
     ------
     ConfigurationError
-        If this process already talks to other servers.
+        If this process already talks to other servers, or all ports are taken.
     """
-    global _settled, _port
+    global _repeater, _ports
     with _lock:
-        if _settled is None:
+        if _repeater is None:
             if _channels_exist():
                 raise ConfigurationError(
                     "this process already talks to EPICS servers elsewhere, and cannot look for "
                     "simulated ones too: use a new process"
                 )
-            _settled, _port = LoopbackRepeater(), free_port()
+            _repeater = LoopbackRepeater()
+            _ports = tuple(free_port() for _ in range(SIMULATED_SERVERS))
             os.environ.update(
-                EPICS_CA_ADDR_LIST=f"{LOOPBACK}:{_port}",
+                EPICS_CA_ADDR_LIST=" ".join(f"{LOOPBACK}:{port}" for port in _ports),
                 EPICS_CA_AUTO_ADDR_LIST="NO",
-                EPICS_CA_SERVER_PORT=str(_port),
-                EPICS_CA_REPEATER_PORT=str(_settled.port),
+                EPICS_CA_SERVER_PORT=str(_ports[0]),
+                EPICS_CA_REPEATER_PORT=str(_repeater.port),
                 EPICS_CA_CONN_TMO=str(CONNECTION_TIMEOUT_S),
             )
-        return _port, _settled.port
+        for port in _ports:
+            if _is_free(port):
+                return port, _repeater.port
+    raise ConfigurationError(
+        f"{SIMULATED_SERVERS} simulated EPICS servers run already for this process: stop one, or "
+        "use a new process"
+    )
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as tcp:
+        # As the server does: connections of a server that was killed do not block its port.
+        tcp.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            tcp.bind((LOOPBACK, port))
+            tcp.listen()
+        except OSError:
+            return False
+        return True
 
 
 def _channels_exist() -> bool:

@@ -126,6 +126,10 @@ class Setting(EpicsSignal):
             conclude()
 
         def completed(**_: Any) -> None:
+            if self.setpoint_pvname == self.pvname:
+                # ophyd has taken our word for it; a server that refuses has put it back.
+                seen.append(EpicsSignal.get(self, use_monitor=False))
+                self.unsubscribe(token)
             complete.append(True)
             conclude()
             status.hurry(min(patience_s, REFUSED_AFTER_S))

@@ -19,8 +19,8 @@ from zoneplate.devices.configuration import CameraConfiguration, SourceConfigura
 from zoneplate.devices.errors import ConfigurationError
 from zoneplate.devices.optics import check_binning
 
-from .imaging import thread_count
 from .imperfections import Imperfections
+from .threads import thread_count
 
 Floats = NDArray[np.float64]
 

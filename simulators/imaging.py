@@ -14,7 +14,6 @@ At binning 8 the pixel dominates, at binning 1 the optics do.
 from __future__ import annotations
 
 import math
-import os
 from dataclasses import replace
 from functools import lru_cache
 from typing import cast
@@ -29,6 +28,7 @@ from zoneplate.devices.optics import ZonePlate, wavelength_um
 from .imperfections import Imperfections
 from .projection import Image, Position, SpecimenProjector, View, box_average, oversampling
 from .specimen import Specimen
+from .threads import thread_count
 
 Floats = NDArray[np.float64]
 
@@ -45,15 +45,6 @@ kept: rounding changes them by less than 0.001 in focus and by less than 0.01 an
 
 _QUADRATURE_POINTS = 128
 _TABLE_POINTS = 513
-_MAX_THREADS = 2
-"""Threads of a Fourier transform; acquisition and analysis need the other cores."""
-
-
-def thread_count() -> int:
-    """Return how many threads an image may use: the cores we are allowed, at most two."""
-    affinity = getattr(os, "sched_getaffinity", None)
-    allowed = len(affinity(0)) if affinity is not None else os.cpu_count() or 1
-    return min(_MAX_THREADS, allowed)
 
 
 def transfer_function(

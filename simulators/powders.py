@@ -31,6 +31,7 @@ from .ellipsoids import Ellipsoids, contact_gap
 from .materials import NMC622, NMC811
 from .random_shapes import as_quaternion, as_vector, orientations, semi_axes
 from .specimen import Particle, Specimen, Support, Void
+from .surfaces import SHORTEST_SHARE, Roughness
 
 Floats = NDArray[np.float64]
 
@@ -46,6 +47,12 @@ TAPE_MARGIN_UM = 28.0
 
 VOID_WALL_UM = 1.0
 """Solid kept around a void where the particle is large enough: two voxels at binning 8."""
+
+ROUGHNESS_WAVELENGTH_UM = 4.0
+"""Shortest wavelength of rough surfaces: the size of bumps seen on NMC811 (assumed)."""
+
+ROUGHNESS_SHARE = 0.3
+"""Deepest roughness of a powder as a share of the radius; small particles stay round."""
 
 _SMALL_PARTICLE_VOID = 0.5
 """Largest void of a particle too small for a wall, as a fraction of its diameter."""
@@ -76,6 +83,8 @@ class Powder:
         Log-normal distribution of the voids' equivalent diameters.
     axis_ratio, void_axis_ratio
         Largest ratio of the longest to the shortest axis.
+    roughness_um
+        Depth of the surfaces' roughness, see `zoneplate.simulators.surfaces`.
     """
 
     name: str
@@ -90,10 +99,14 @@ class Powder:
     void_sigma: float = 0.27
     axis_ratio: float = 1.1
     void_axis_ratio: float = 1.3
+    roughness_um: float = 0.0
 
     def __post_init__(self) -> None:
         positive = ("median_um", "smallest_um", "void_median_um")
-        if any(not getattr(self, name) > 0 for name in positive) or self.per_field < 0:
+        if (
+            any(not getattr(self, name) > 0 for name in positive)
+            or min(self.per_field, self.roughness_um) < 0
+        ):
             raise ConfigurationError(f"powder {self.name}: sizes and densities must be above 0")
         if not self.smallest_um < self.median_um < self.largest_um:
             raise ConfigurationError(
@@ -165,12 +178,13 @@ def nmc811(
     width_um: float = LAYER_WIDTH_UM,
     height_um: float = LAYER_HEIGHT_UM,
     per_field: float = 14.0,
+    roughness_um: float = 0.0,
     defects: Defects | None = None,
 ) -> Specimen:
     """Return a monolayer of NMC811: near-spherical, dense, 5 to 30 um.
 
     The study gives the range of sizes; the median of 10 um, the spread and the density on the
-    tape, which covers about 40 % of the area, are assumptions. Surfaces are smooth.
+    tape, which covers about 40 % of the area, are assumptions. Surfaces are smooth by default.
 
     Parameters
     ----------
@@ -180,6 +194,10 @@ def nmc811(
         Extent along x and y, centred on 0.
     per_field
         Particles per 64 x 64 um.
+    roughness_um
+        From the highest to the lowest point of a surface; the study's radii at eight azimuths
+        differ by about 1 um. It is cut into the particles, so their diameters shrink by about as
+        much as it is deep, and never exceeds 0.3 of the radius.
     defects
         What is wrong with it; nothing by default.
 
@@ -196,6 +214,7 @@ def nmc811(
         smallest_um=5.0,
         largest_um=30.0,
         per_field=per_field,
+        roughness_um=roughness_um,
     )
     return settle(powder, seed, width_um=width_um, height_um=height_um, defects=defects)
 
@@ -279,6 +298,7 @@ def settle(
             defects.foreign_material if index in foreign else powder.material,
             voids.get(index, ()),
             "foreign" if index in foreign else "",
+            _roughness(powder, layer.semi_axes[index], index) if index not in foreign else None,
         )
         for index in range(count)
     ]
@@ -298,6 +318,16 @@ def settle(
         width_um=width_um + 2 * TAPE_MARGIN_UM, height_um=height_um + 2 * TAPE_MARGIN_UM
     )
     return Specimen(tuple(particles), support, powder.name, seed)
+
+
+def _roughness(powder: Powder, semi_axes_um: Floats, seed: int) -> Roughness | None:
+    if powder.roughness_um == 0:
+        return None
+    radius_um = float(np.cbrt(semi_axes_um.prod()))
+    # A fixed share of the radius on large particles, as fine as their tables resolve.
+    wavelength_um = max(ROUGHNESS_WAVELENGTH_UM, 1.01 * SHORTEST_SHARE * radius_um)
+    depth_um = min(powder.roughness_um, ROUGHNESS_SHARE * radius_um)
+    return Roughness(depth_um, wavelength_um, seed)
 
 
 def _diameters(powder: Powder, count: int, random: np.random.Generator) -> Floats:

@@ -3,7 +3,8 @@
 For an ellipsoid with shape matrix P, seen along the beam, the shadow is the ellipse of the
 projected 2 x 2 matrix Q, and the chord at (u, v) from its centre is
 ``2 a b c / sqrt(det Q) * sqrt(1 - w^T Q^-1 w)`` with ``w = (u, v)``. Voids count negatively. This
-is exact, so the truth tables of a specimen are the truth of its images.
+is exact, so the truth tables of a specimen are the truth of its images. Rough particles are
+followed along each ray, see `zoneplate.simulators.surfaces`.
 """
 
 from __future__ import annotations
@@ -17,6 +18,8 @@ from numpy.typing import NDArray
 
 from .materials import attenuation_per_um
 from .specimen import Specimen
+from .surfaces import add_rough_shadows
+from .threads import thread_count
 
 Floats = NDArray[np.float64]
 Image = NDArray[np.float32]
@@ -120,6 +123,8 @@ class SpecimenProjector:
             [solids.semi_axes.prod(axis=1), voids.semi_axes.prod(axis=1)]
         )
         self._sign = np.concatenate([np.ones(len(solids)), -np.ones(len(voids))])
+        self._rough = np.zeros(len(self._sign), dtype=np.bool_)
+        self._rough[list(specimen.rough)] = True
         owner = np.concatenate([np.arange(len(solids), dtype=np.intp), parent])
         materials, code = np.unique(
             [particle.material for particle in specimen.particles], return_inverse=True
@@ -241,19 +246,40 @@ class SpecimenProjector:
             index=index,
         )
 
-    @staticmethod
-    def _add(image: Image, view: View, shadows: _Shadows, factor: Floats) -> None:
+    def _add(self, image: Image, view: View, shadows: _Shadows, factor: Floats) -> None:
+        rough = self._rough[shadows.index]
         _add_ellipses(
             image,
             view.first_u_um,
             view.first_v_um,
             view.step_um,
-            shadows.center_u,
-            shadows.center_v,
-            shadows.uu,
-            shadows.uv,
-            shadows.vv,
-            shadows.chord * factor,
+            shadows.center_u[~rough],
+            shadows.center_v[~rough],
+            shadows.uu[~rough],
+            shadows.uv[~rough],
+            shadows.vv[~rough],
+            (shadows.chord * factor)[~rough],
+        )
+        if rough.any():
+            self._add_rough(image, view, shadows, factor, np.flatnonzero(rough))
+
+    def _add_rough(
+        self, image: Image, view: View, shadows: _Shadows, factor: Floats, rough: NDArray[np.intp]
+    ) -> None:
+        cosine, sine = _direction(view.theta_deg)
+        directions = np.array([[cosine, 0, sine], [0, 1, 0], [-sine, 0, cosine]], dtype=np.float64)
+        index = shadows.index[rough]
+        envelopes = self.specimen.particle_geometry.subset(index)
+        add_rough_shadows(
+            image,
+            (view.first_u_um, view.first_v_um),
+            view.step_um,
+            np.stack([shadows.center_u, shadows.center_v], axis=1)[rough],
+            np.stack([shadows.uu, shadows.uv, shadows.vv], axis=1)[rough],
+            np.einsum("nij,kj->nki", np.linalg.inv(envelopes.generator), directions),
+            np.stack([self.specimen.rough_table(int(k)) for k in index]),
+            factor[rough],
+            thread_count(),
         )
 
     def _tape_depth(self, view: View, energy_kev: float) -> Image:

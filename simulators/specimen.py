@@ -22,6 +22,7 @@ from zoneplate.devices.errors import ConfigurationError
 from . import truth
 from .ellipsoids import Ellipsoids, find_interpenetration, protrusion
 from .materials import ACRYLIC_ADHESIVE, KAPTON, NMC622, parse_material
+from .surfaces import Roughness
 
 Vector = tuple[float, float, float]
 Quaternion = tuple[float, float, float, float]
@@ -115,7 +116,7 @@ class Void(_Ellipsoid):
 
 @dataclass(frozen=True)
 class Particle(_Ellipsoid):
-    """A solid ellipsoid with voids in it.
+    """A solid ellipsoid, smooth or rough, with voids in it.
 
     Attributes
     ----------
@@ -133,6 +134,9 @@ class Particle(_Ellipsoid):
         Closed holes, inside the particle and not overlapping each other.
     defect
         What it is, if not an ordinary particle: see `zoneplate.simulators.defects`.
+    roughness
+        None for a smooth surface; else the ellipsoid is the envelope of a rough one, see
+        `zoneplate.simulators.surfaces`. Voids keep below its deepest point.
 
     Examples
     --------
@@ -145,11 +149,14 @@ class Particle(_Ellipsoid):
     material: str = NMC622
     voids: tuple[Void, ...] = ()
     defect: str = ""
+    roughness: Roughness | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
         try:
             parse_material(self.material)
+            if self.roughness is not None:
+                self.roughness.relative_depth(self.semi_axes_um)
         except ConfigurationError as error:
             raise self._error(str(error)) from error
 
@@ -270,8 +277,30 @@ class Specimen:
 
     @cached_property
     def particle_geometry(self) -> Ellipsoids:
-        """The particles as arrays."""
+        """The particles as arrays; of rough ones the envelopes."""
         return _arrays(self.particles)
+
+    @cached_property
+    def core_geometry(self) -> Ellipsoids:
+        """The ellipsoids that are solid throughout: the particles, rough ones less their depth."""
+        whole = self.particle_geometry
+        share = np.ones(len(whole))
+        for index in self.rough:
+            particle = self.particles[index]
+            assert particle.roughness is not None
+            share[index] = 1 - particle.roughness.relative_depth(particle.semi_axes_um)
+        return Ellipsoids(whole.center, whole.semi_axes * share[:, None], whole.quaternion)
+
+    @cached_property
+    def rough(self) -> tuple[int, ...]:
+        """Positions in `particles` of those with a rough surface."""
+        return tuple(k for k, particle in enumerate(self.particles) if particle.roughness)
+
+    def rough_table(self, position: int) -> NDArray[np.float32]:
+        """Return the surface of the rough particle at this position in `particles`."""
+        particle = self.particles[position]
+        assert particle.roughness is not None
+        return particle.roughness.table(particle.semi_axes_um)
 
     @cached_property
     def void_geometry(self) -> Ellipsoids:
@@ -349,7 +378,7 @@ class Specimen:
     def _check_voids(self) -> None:
         if not self.voids:
             return
-        out = protrusion(self.void_geometry, self.particle_geometry.subset(self.void_parent))
+        out = protrusion(self.void_geometry, self.core_geometry.subset(self.void_parent))
         leaving = np.flatnonzero(out > CONTACT_TOLERANCE_UM)
         if leaving.size:
             void = self.voids[int(leaving[0])]

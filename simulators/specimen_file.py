@@ -52,7 +52,17 @@ def write_specimen(specimen: Specimen, path: Path) -> None:
         Its support, name and seed are not part of the format.
     path
         The file, overwritten.
+
+    Raises
+    ------
+    ConfigurationError
+        If a particle is rough: the table has no column for that.
     """
+    if specimen.rough:
+        raise ConfigurationError(
+            f"specimen file {path}: particle {specimen.particles[specimen.rough[0]].id!r} has a "
+            f"rough surface, which a table cannot hold; save it as .h5"
+        )
     with path.open("w", newline="", encoding="utf-8") as stream:
         writer = csv.writer(stream, lineterminator="\n")
         writer.writerow(COLUMNS)

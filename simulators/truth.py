@@ -1,7 +1,8 @@
 """Exact truth of a specimen: tables with the columns of the measured ones, and labels.
 
-Volumes of particles are those of their envelopes, voids included, as the segmentation fills
-voids before it measures; `solid_volume_um3` leaves them out.
+Volumes of particles include their voids, as the segmentation fills voids before it measures;
+`solid_volume_um3` leaves them out. Ellipsoids have closed formulas; rough surfaces are integrated,
+see `zoneplate.simulators.surfaces`.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from .ellipsoids import (
     farthest_distance,
     interpenetrations,
 )
+from .surfaces import RoughTruth, fill_rough, rough_truth
 
 if TYPE_CHECKING:
     from .specimen import Specimen
@@ -75,27 +77,33 @@ def particle_table(specimen: Specimen) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        ``particle_id`` (1..N), ``name`` (the free-text id), ``center_{x,y,z}_um``, ``volume_um3``
-        (of the envelope), ``solid_volume_um3``, ``surface_area_um2`` (outer), ``sphericity``,
+        ``particle_id`` (1..N), ``name`` (the free-text id), ``center_{x,y,z}_um`` (of mass, voids
+        filled in), ``volume_um3`` (voids filled in), ``solid_volume_um3``,
+        ``surface_area_um2`` (outer), ``sphericity``,
         ``surface_to_volume_per_um``, ``equivalent_diameter_um``, ``void_count``,
-        ``void_volume_um3``, ``dead_volume_fraction`` (voids over envelope), ``extent_{x,y,z}_um``
+        ``void_volume_um3``, ``dead_volume_fraction`` (of that volume), ``extent_{x,y,z}_um``
         (sides of the bounding box), ``defect`` (empty for an ordinary one).
     """
     geometry = specimen.particle_geometry
     count = len(geometry)
     parent = specimen.void_parent
     void_volume = np.bincount(parent, weights=specimen.void_geometry.volume, minlength=count)
+    center, volume = geometry.center.copy(), geometry.volume.copy()
+    area, extent = surface_area_um2(geometry.semi_axes), 2 * geometry.half_extent
+    for index, truth in _rough_truths(specimen).items():
+        center[index], volume[index] = truth.centroid_um, truth.volume_um3
+        area[index], extent[index] = truth.surface_area_um2, np.ptp(truth.points_um, axis=0)
     columns = {
         "particle_id": np.arange(1, count + 1),
         "name": pd.Series([particle.id for particle in specimen.particles], dtype=object),
-        **_shape_columns(geometry),
-        "solid_volume_um3": geometry.volume - void_volume,
+        **_shape_columns(center, volume, area),
+        "solid_volume_um3": volume - void_volume,
         "void_count": np.bincount(parent, minlength=count),
         "void_volume_um3": void_volume,
-        "dead_volume_fraction": void_volume / geometry.volume,
+        "dead_volume_fraction": void_volume / volume,
     }
-    for axis, extent in zip("xyz", 2 * geometry.half_extent.T, strict=True):
-        columns[f"extent_{axis}_um"] = extent
+    for axis, sides in zip("xyz", extent.T, strict=True):
+        columns[f"extent_{axis}_um"] = sides
     columns["defect"] = pd.Series([item.defect for item in specimen.particles], dtype=object)
     return pd.DataFrame(columns)
 
@@ -113,15 +121,20 @@ def void_table(specimen: Specimen) -> pd.DataFrame:
     """
     geometry = specimen.void_geometry
     parent = specimen.void_parent
+    depth = distance_to_surface(geometry.center, specimen.particle_geometry.subset(parent))
+    for index, truth in _rough_truths(specimen).items():
+        for void in np.flatnonzero(parent == index):
+            offset = truth.points_um - geometry.center[void]
+            depth[void] = np.sqrt((offset**2).sum(axis=1).min())
     return pd.DataFrame(
         {
             "void_id": np.arange(1, len(geometry) + 1),
             "particle_id": parent + 1,
             "name": pd.Series([void.id for void in specimen.voids], dtype=object),
-            **_shape_columns(geometry),
-            "depth_um": distance_to_surface(
-                geometry.center, specimen.particle_geometry.subset(parent)
+            **_shape_columns(
+                geometry.center, geometry.volume, surface_area_um2(geometry.semi_axes)
             ),
+            "depth_um": depth,
             "defect": pd.Series([void.defect for void in specimen.voids], dtype=object),
         }
     )
@@ -150,12 +163,17 @@ def contact_table(specimen: Specimen, within_um: float) -> pd.DataFrame:
     return pd.DataFrame({"first_particle_id": first, "second_particle_id": second})
 
 
-def _shape_columns(geometry: Ellipsoids) -> dict[str, Floats]:
-    volume = geometry.volume
-    area = surface_area_um2(geometry.semi_axes)
-    centers = {
-        f"center_{axis}_um": center for axis, center in zip("xyz", geometry.center.T, strict=True)
+def _rough_truths(specimen: Specimen) -> dict[int, RoughTruth]:
+    """Return the measures of the rough particles, by position."""
+    geometry = specimen.particle_geometry
+    return {
+        index: rough_truth(specimen.rough_table(index), geometry.subset(np.array([index])))
+        for index in specimen.rough
     }
+
+
+def _shape_columns(center_um: Floats, volume: Floats, area: Floats) -> dict[str, Floats]:
+    centers = {f"center_{axis}_um": values for axis, values in zip("xyz", center_um.T, strict=True)}
     return {
         **centers,
         "volume_um3": volume,
@@ -175,7 +193,8 @@ def whole_in_field(
     """Return which particles lie wholly inside a reconstruction cylinder.
 
     Exact for ellipsoids of any orientation: every point of the particle is within `radius_um` of
-    the rotation axis and within `half_height_um` of the central slice.
+    the rotation axis and within `half_height_um` of the central slice. Of rough particles the
+    points of the quadrature are asked, two degrees apart.
 
     Parameters
     ----------
@@ -198,7 +217,14 @@ def whole_in_field(
     across = [0, 2]
     distance = farthest_distance(offset[:, across], geometry.generator[:, across, :])
     height = np.abs(offset[:, 1]) + geometry.half_extent[:, 1]
-    return (distance <= radius_um) & (height <= half_height_um)
+    inside = (distance <= radius_um) & (height <= half_height_um)
+    center = np.asarray(center_um, dtype=np.float64)
+    for index, truth in _rough_truths(specimen).items():
+        x, y, z = (truth.points_um - center).T
+        inside[index] = bool(
+            (np.hypot(x, z) <= radius_um).all() and (abs(y) <= half_height_um).all()
+        )
+    return inside
 
 
 def rasterize(
@@ -222,18 +248,36 @@ def rasterize(
     """
     center = np.asarray(center_um, dtype=np.float64)
     labels = Labels(np.zeros(shape, dtype=np.int32), np.zeros(shape, dtype=np.int32))
-    for grid, geometry in (
-        (labels.particles, specimen.particle_geometry),
-        (labels.voids, specimen.void_geometry),
+    solids, voids = specimen.particle_geometry, specimen.void_geometry
+    number = np.arange(1, len(solids) + 1, dtype=np.int32)
+    smooth = np.setdiff1d(np.arange(len(solids)), specimen.rough)
+    for grid, geometry, label in (
+        (labels.particles, solids.subset(smooth), number[smooth]),
+        (labels.voids, voids, np.arange(1, len(voids) + 1, dtype=np.int32)),
     ):
         inverse = np.asarray(np.linalg.inv(geometry.shape_matrix), dtype=np.float64)
-        _fill(grid, geometry.center - center, geometry.half_extent, inverse, float(voxel_um))
+        _fill(grid, label, geometry.center - center, geometry.half_extent, inverse, float(voxel_um))
+    for index in specimen.rough:
+        fill_rough(
+            labels.particles,
+            int(number[index]),
+            solids.center[index] - center,
+            solids.half_extent[index],
+            np.linalg.inv(solids.generator[index]),
+            specimen.rough_table(index),
+            float(voxel_um),
+        )
     return labels
 
 
 @njit(cache=True, nogil=True)
 def _fill(
-    grid: NDArray[np.int32], center: Floats, half_extent: Floats, inverse: Floats, voxel: float
+    grid: NDArray[np.int32],
+    label: NDArray[np.int32],
+    center: Floats,
+    half_extent: Floats,
+    inverse: Floats,
+    voxel: float,
 ) -> None:  # pragma: no cover - compiled
     ny, nz, nx = grid.shape
     middle_y, middle_z, middle_x = (ny - 1) / 2, (nz - 1) / 2, (nx - 1) / 2
@@ -261,4 +305,4 @@ def _fill(
                         + 2 * (q[0, 1] * dx * dy + q[0, 2] * dx * dz + q[1, 2] * dy * dz)
                     )
                     if radius <= 1.0:
-                        grid[i, j, k] = n + 1
+                        grid[i, j, k] = label[n]

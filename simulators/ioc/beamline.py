@@ -81,8 +81,10 @@ class OpticsPVs:
 class ClockPVs:
     """The instrument clock, for clients that let time stand still while they work.
 
-    `Clock:Time_RBV` is the instrument time of the last news, posted before them;
-    `Clock:Hold` stops the time for so many wall seconds, or lets it pass (0);
+    `Clock:Time_RBV` is the instrument time of the last news, posted before them,
+    `Clock:News_RBV` their number, posted after them;
+    `Clock:Hold` stops the time for so many wall seconds;
+    `Clock:Go` lets it pass, with the number of the news that the client has heard;
     `Clock:Sleep` is complete after so many instrument seconds;
     `Clock:Speed_RBV` is 0 for a clock that jumps from event to event, 1 for real time.
     """
@@ -90,13 +92,17 @@ class ClockPVs:
     def __init__(self, database: Database) -> None:
         self._database = database
         self._clock = database.clock
-        database.clock_channel("Clock:Time_RBV")
+        database.clock_channels("Clock:Time_RBV", "Clock:News_RBV")
         database.number("Clock:Speed_RBV", self._clock.speed or 0.0, read_only=True)
         database.number("Clock:Hold", 0.0, units="s", on_put=self._put_hold)
+        database.integer("Clock:Go", 0, on_put=self._put_go)
         database.number("Clock:Sleep", 0.0, units="s", on_put=self._put_sleep)
 
     async def _put_hold(self, value: float) -> None:
         self._database.pacing.hold(value)
+
+    async def _put_go(self, value: int) -> None:
+        self._database.pacing.go(value)
 
     async def _put_sleep(self, value: float) -> None:
         over: asyncio.Future[None] = asyncio.get_running_loop().create_future()

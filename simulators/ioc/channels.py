@@ -128,7 +128,8 @@ class Database:
         self.channels: dict[str, ChannelData] = {}
         self._loop: asyncio.AbstractEventLoop | None = None
         self._tasks: set[asyncio.Task[None]] = set()
-        self._time: ChannelData | None = None
+        self._time: Any = None
+        self._news: Any = None
 
     def start(self) -> None:
         """Take the running event loop as the one that serves."""
@@ -181,10 +182,10 @@ class Database:
         """Add an array of integers, so many at most."""
         return self._add(name, IntegerChannel(value=[0], max_length=length), **options)
 
-    def clock_channel(self, name: str) -> Any:
-        """Add the instrument time: it is posted first with all news."""
-        self._time = self.number(name, self.clock.now(), units="s", precision=6, read_only=True)
-        return self._time
+    def clock_channels(self, time: str, news: str) -> None:
+        """Add the instrument time, posted before any news, and their number, posted after."""
+        self._time = self.number(time, self.clock.now(), units="s", precision=6, read_only=True)
+        self._news = self.integer(news, 0, read_only=True)
 
     def _add(
         self,
@@ -221,17 +222,17 @@ class Database:
         if self._loop is None or self._loop.is_closed():
             return
         happened_s = self.clock.now()
-        self.pacing.begin_news()
-        self._loop.call_soon_threadsafe(self._spread, news, happened_s)
+        number = self.pacing.begin_news()
+        self._loop.call_soon_threadsafe(self._spread, news, number, happened_s)
 
     def _spread(
-        self, news: Callable[[float], Coroutine[Any, Any, None]], happened_s: float
+        self, news: Callable[[float], Coroutine[Any, Any, None]], number: int, happened_s: float
     ) -> None:
         async def run() -> None:
             try:
-                if self._time is not None:
-                    await self.post({self._time: happened_s}, happened_s)
+                await self.post({self._time: happened_s}, happened_s)
                 await news(happened_s)
+                await self.post({self._news: number}, happened_s)
             except Exception:
                 logger.exception("News of the instrument could not be posted")
             finally:

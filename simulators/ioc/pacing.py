@@ -4,9 +4,10 @@ The event-driven clock jumps to the next event while somebody waits. In the serv
 so; what can be seen is that a client which has something to do writes. So time stands still for
 a grace after each write, and after each news that may cause one, and then jumps.
 
-A client that can tell does better: it holds the time while it works and lets go when it waits
-(the PV `Clock:Hold`). Then a slow client loses no instrument time and a fast one waits for no
-grace.
+A client that can tell does better, and leads: it holds the time while it works (the PV
+`Clock:Hold`) and lets it go when it waits (`Clock:Go`), saying which news it has heard: if there
+is newer, its wait may be over already. Then a slow client loses no instrument time and a fast
+one waits for no grace.
 """
 
 from __future__ import annotations
@@ -40,12 +41,12 @@ class ClientPacing:
         self._lock = threading.Lock()
         self._earliest_s = 0.0
         self._led_until_s = 0.0
-        self._news = 0
+        self._begun = self._ended = 0
 
     def delay_s(self) -> float | None:
         """Return the wall seconds until time may pass; None: not before news are out."""
         with self._lock:
-            if self._news:
+            if self._begun > self._ended:
                 return None
             return max(0.0, self._earliest_s - time.monotonic())
 
@@ -54,24 +55,34 @@ class ClientPacing:
         self._not_before(GRACE_S)
 
     def hold(self, seconds: float) -> None:
-        """Let time stand still so long, or, with 0, pass now: a client leads."""
-        now_s = time.monotonic()
-        with self._lock:
-            self._earliest_s = now_s + max(seconds, 0.0)
-            self._led_until_s = now_s + LEAD_KEPT_S
-        self.wake()
+        """Let time stand still for so many wall seconds: the client that leads works."""
+        self._lead(max(seconds, GRACE_S))
 
-    def begin_news(self) -> None:
-        """Let time stand still while news are on their way to the clients."""
+    def go(self, heard: int) -> None:
+        """Let time pass: the client that leads waits, and has heard this many news."""
         with self._lock:
-            self._news += 1
+            heard_all = heard >= self._begun
+        self._lead(0.0 if heard_all else LED_GRACE_S)
+
+    def begin_news(self) -> int:
+        """Let time stand still while news are on their way to the clients; return their number."""
+        with self._lock:
+            self._begun += 1
+            return self._begun
 
     def end_news(self) -> None:
         """Give the clients a moment to answer: the news are out."""
         led = time.monotonic() < self._led_until_s
         self._not_before(LED_GRACE_S if led else GRACE_S)
         with self._lock:
-            self._news -= 1
+            self._ended += 1
+        self.wake()
+
+    def _lead(self, stand_still_s: float) -> None:
+        now_s = time.monotonic()
+        with self._lock:
+            self._earliest_s = now_s + stand_still_s
+            self._led_until_s = now_s + LEAD_KEPT_S
         self.wake()
 
     def _not_before(self, grace_s: float) -> None:

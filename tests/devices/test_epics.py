@@ -328,7 +328,7 @@ def test_shutter_knows_two_positions_and_takes_its_time(epics, RE):
     RE(bps.mv(epics.shutter, "open"))
     assert epics.shutter.state.get() == "open"
     assert epics.clock.now() - before_s == pytest.approx(0.1, abs=1e-3)
-    RE(bps.mv(epics.shutter, "open", epics.shutter, "open"))
+    RE(bps.mv(epics.shutter, "open"))
     with pytest.raises(ConfigurationError, match="'open' or 'closed'"):
         epics.shutter.set("ajar")
     RE(bps.mv(epics.shutter, "closed"))
