@@ -4,41 +4,46 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 PACKAGES := acquisition devices plans analysis simulators
 
-.PHONY: demo test test-fast lint types bench docs clean format setup
+.PHONY: demo test lint types bench docs clean format setup
 
 # The environment is made again when what it is made from changes.
 $(VENV)/.ready: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet --editable .
+	touch $@
+
+# What only tests and checks need, among it the optional engine ASTRA, comes on top.
+$(VENV)/.ready-for-tests: $(VENV)/.ready
 	$(BIN)/python -m pip install --quiet --editable '.[test,dev,astra]'
 	touch $@
 
-setup: $(VENV)/.ready  ## make the environment
+setup: $(VENV)/.ready-for-tests  ## make the environment
 
 demo: $(VENV)/.ready  ## screen a simulated NMC622 powder; ends with the path of a report
 	$(BIN)/zoneplate screen --sample nmc622 --regions 1 --seed 0 --data demo/data --out demo/out
 
-test: $(VENV)/.ready  ## all tests
+test: $(VENV)/.ready-for-tests  ## all tests
 	$(BIN)/python -m pytest -n 2 --dist loadfile
 
-lint: $(VENV)/.ready  ## style and layers
+lint: $(VENV)/.ready-for-tests  ## style and layers
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/lint-imports
 
-types: $(VENV)/.ready  ## types, on the package as it is installed
+types: $(VENV)/.ready-for-tests  ## types, on the package as it is installed
 	rm -rf typecheck build
 	$(BIN)/python -m pip install --quiet --no-deps --target typecheck .
 	$(BIN)/pyright
 
-format: $(VENV)/.ready
+format: $(VENV)/.ready-for-tests
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: $(VENV)/.ready  ## ratios to the peers, in one run
+bench: $(VENV)/.ready-for-tests  ## ratios to the peers, in one run
 	for script in benchmarks/*.py; do echo "== $$script"; $(BIN)/python $$script; done
 
-docs: $(VENV)/.ready  ## check that the examples in the documentation run
+docs: $(VENV)/.ready-for-tests  ## check that the examples in the documentation run
 	$(BIN)/python -m pytest -q tests/test_documentation.py
 
 clean:
