@@ -2,7 +2,6 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
-PACKAGES := acquisition devices plans analysis simulators
 
 .PHONY: demo test lint types bench docs clean format setup
 
@@ -47,4 +46,4 @@ docs: $(VENV)/.ready-for-tests  ## check that the examples in the documentation 
 	$(BIN)/python -m pytest -q tests/test_documentation.py
 
 clean:
-	rm -rf $(VENV) demo build *.egg-info .pytest_cache .ruff_cache
+	rm -rf $(VENV) demo build typecheck *.egg-info .pytest_cache .ruff_cache

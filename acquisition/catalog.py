@@ -117,7 +117,8 @@ class _Catalog:
         self._container = container
         self._uri = uri
         self._key = api_key or secrets.token_hex(32)
-        self._command = [sys.executable, "-m", _SERVICE, "--data-dir", str(self.data_dir)]
+        # -P: a file in the current folder must not stand in for a module.
+        self._command = [sys.executable, "-P", "-m", _SERVICE, "--data-dir", str(self.data_dir)]
         self._command += ["--container", container]
         self._command += ["--uri", uri] if uri else []
         for path in readable:

@@ -102,12 +102,11 @@ class LiveTomogram:
 
     def __call__(self, name: str, doc: Document) -> None:
         """Take a document."""
-        frame = self.record(name, doc)
+        frames = self.record(name, doc)
         if name == "start":
             self.analysis = self._new_analysis(doc)
-        elif frame is not None:
-            stream = self.record.stream_of(doc)
-            self._take(stream, frame)
+        for frame in frames:
+            self._take(frame)
 
     def finish(self, progress: Callable[[str], None] = lambda _: None) -> Tomogram:
         """Analyse what was taken.
@@ -136,8 +135,8 @@ class LiveTomogram:
             minimum_void_um=self._minimum_void_um,
         )
 
-    def _take(self, stream: str, frame: FrameReference) -> None:
-        analysis = self.analysis
+    def _take(self, frame: FrameReference) -> None:
+        analysis, stream = self.analysis, frame.stream
         assert analysis is not None
         pixels = self._reader.read(frame)
         if stream in ("dark", "flat"):

@@ -45,7 +45,8 @@ class LiveAnalysis:
         """Start the worker if it was never started; returns at once."""
         if self._process is not None:
             return
-        command = [sys.executable, "-m", "zoneplate.acquisition.live_worker"]
+        # -P: a file in the current folder must not stand in for a module.
+        command = [sys.executable, "-P", "-m", "zoneplate.acquisition.live_worker"]
         command += ["--data", str(self._data.root), "--since", self._since]
         self._process = subprocess.Popen(
             command,

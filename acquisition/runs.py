@@ -23,8 +23,8 @@ class FrameReference:
 
     Attributes
     ----------
-    seq_num
-        Number of the event in its stream.
+    stream, seq_num
+        The event: its stream and its number in it.
     file, number
         The HDF5 file and the index of the frame in it.
     data
@@ -33,6 +33,7 @@ class FrameReference:
         Instrument time of the event.
     """
 
+    stream: str
     seq_num: int
     file: Path
     number: int
@@ -59,10 +60,15 @@ class RunRecord:
     )
     _streams: dict[str, str] = field(default_factory=dict[str, str])
     _resources: dict[str, Document] = field(default_factory=dict[str, Document])
-    _datum: dict[str, Document] = field(default_factory=dict[str, Document])
+    _places: dict[tuple[str, int], tuple[Path, int]] = field(
+        default_factory=dict[tuple[str, int], tuple[Path, int]]
+    )
+    _waiting: dict[tuple[str, int], Document] = field(
+        default_factory=dict[tuple[str, int], Document]
+    )
 
-    def __call__(self, name: str, doc: Document) -> FrameReference | None:
-        """Take a document; return the frame if it is an event with one."""
+    def __call__(self, name: str, doc: Document) -> list[FrameReference]:
+        """Take a document; return the events that now have their frame."""
         if name == "start":
             self.start = doc
         elif name == "descriptor":
@@ -70,12 +76,12 @@ class RunRecord:
         elif name == "stream_resource":
             self._resources[doc["uid"]] = doc
         elif name == "stream_datum":
-            self._datum[doc["descriptor"]] = doc
+            return self._datum(doc)
         elif name == "event":
             return self._event(doc)
         elif name == "stop":
             self.stop = doc
-        return None
+        return []
 
     @property
     def uid(self) -> str:
@@ -91,30 +97,43 @@ class RunRecord:
         """Return the frames of a stream in the order of their `seq_num`."""
         return [frame for _, frame in sorted(self.frames.get(name, {}).items())]
 
-    def stream_of(self, event: Document) -> str:
-        """Return the name of the stream that an event belongs to."""
-        return self._streams[event["descriptor"]]
-
     def duration_s(self) -> float | None:
         """Return the instrument time from start to stop; None while the run goes on."""
         if self.stop is None:
             return None
         return float(self.stop["time"]) - float(self.start["time"])
 
-    def _event(self, doc: Document) -> FrameReference | None:
-        datum = self._datum.pop(doc["descriptor"], None)
-        if datum is None:
-            return None
-        resource = self._resources[datum["stream_resource"]]
+    def _datum(self, doc: Document) -> list[FrameReference]:
+        """Note where the frames of events are; a catalog says so after the events."""
+        resource = self._resources[doc["stream_resource"]]
+        file = Path(unquote(urlparse(resource["uri"]).path))
+        first = int(doc["seq_nums"]["start"])
+        found: list[FrameReference] = []
+        for offset, number in enumerate(frame_numbers(resource, doc)):
+            key = (doc["descriptor"], first + offset)
+            self._places[key] = (file, number)
+            if key in self._waiting:
+                found.append(self._reference(key, self._waiting.pop(key)))
+        return found
+
+    def _event(self, doc: Document) -> list[FrameReference]:
+        key = (doc["descriptor"], int(doc["seq_num"]))
+        if key in self._places:
+            return [self._reference(key, doc)]
+        self._waiting[key] = doc
+        return []
+
+    def _reference(self, key: tuple[str, int], doc: Document) -> FrameReference:
+        file, number = self._places[key]
         reference = FrameReference(
-            seq_num=int(doc["seq_num"]),
-            file=Path(unquote(urlparse(resource["uri"]).path)),
-            number=frame_numbers(resource, datum)[0],
+            stream=self._streams[key[0]],
+            seq_num=key[1],
+            file=file,
+            number=number,
             data=doc["data"],
             time_s=float(doc["time"]),
         )
-        stream = self._streams[doc["descriptor"]]
-        self.frames.setdefault(stream, {})[reference.seq_num] = reference
+        self.frames.setdefault(reference.stream, {})[reference.seq_num] = reference
         return reference
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import cc3d
 import edt
 import numpy as np
+from numba import njit
 from numpy.typing import NDArray
 from scipy import ndimage
 from skimage.segmentation import watershed
@@ -107,28 +108,56 @@ def _peaks(smooth: NDArray[np.float32], distance: NDArray[np.float32]) -> NDArra
 def _prune(peaks: NDArray[np.intp], distance: NDArray[np.float32]) -> NDArray[np.intp]:
     """Keep the peaks that are centres of particles of their own, largest first."""
     radius = distance[tuple(peaks.T)]
-    kept: list[int] = []
-    for candidate in np.argsort(-radius, kind="stable"):
-        if all(_distinct(peaks, radius, distance, int(candidate), other) for other in kept):
-            kept.append(int(candidate))
-    return peaks[kept]
+    order = np.argsort(-radius, kind="stable")
+    return peaks[
+        _distinct_peaks(peaks, radius, order, distance, MINIMUM_PEAK_SEPARATION, MAXIMUM_NECK_SHARE)
+    ]
 
 
-def _distinct(
+@njit(cache=True, nogil=True)
+def _distinct_peaks(
     peaks: NDArray[np.intp],
     radius: NDArray[np.float32],
+    order: NDArray[np.intp],
     distance: NDArray[np.float32],
-    a: int,
-    b: int,
-) -> bool:
-    start, end = peaks[a], peaks[b]
-    apart = float(np.linalg.norm(start - end))
-    if apart < MINIMUM_PEAK_SEPARATION * max(radius[a], radius[b]):
-        return False
-    steps = np.linspace(0.0, 1.0, 2 * int(np.ceil(apart)) + 1)
-    line = np.rint(start + steps[:, None] * (end - start)).astype(np.intp)
-    neck = distance[tuple(line.T)].min()
-    return bool(neck <= MAXIMUM_NECK_SHARE * min(radius[a], radius[b]))
+    separation: float,
+    neck_share: float,
+) -> NDArray[np.int64]:  # pragma: no cover - compiled
+    """Return which peaks lie apart from every larger one that was kept, behind a narrow neck.
+
+    Compiled, because a noisy volume has thousands of peaks in one connected piece.
+    """
+    kept = np.empty(len(peaks), dtype=np.int64)
+    count = 0
+    for candidate in order:
+        own = True
+        for number in range(count):
+            other = kept[number]
+            step_y = float(peaks[other, 0] - peaks[candidate, 0])
+            step_z = float(peaks[other, 1] - peaks[candidate, 1])
+            step_x = float(peaks[other, 2] - peaks[candidate, 2])
+            apart = np.sqrt(step_y**2 + step_z**2 + step_x**2)
+            if apart < separation * max(radius[candidate], radius[other]):
+                own = False
+                break
+            widest_neck = neck_share * min(radius[candidate], radius[other])
+            steps = 2 * int(np.ceil(apart))
+            narrow = False
+            for step in range(steps + 1):
+                way = step / steps
+                y = int(np.rint(peaks[candidate, 0] + way * step_y))
+                z = int(np.rint(peaks[candidate, 1] + way * step_z))
+                x = int(np.rint(peaks[candidate, 2] + way * step_x))
+                if distance[y, z, x] <= widest_neck:
+                    narrow = True
+                    break
+            if not narrow:
+                own = False
+                break
+        if own:
+            kept[count] = candidate
+            count += 1
+    return kept[:count]
 
 
 def _flood(

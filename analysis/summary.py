@@ -137,7 +137,7 @@ def summarize(
             **_plain(frequency),
             "k": int((number_per_particle > 0).sum()),
             "larger_than_um": float(minimum_void_um),
-            "definition": "whole particles with at least one void, over whole particles (R23)",
+            "definition": "whole particles with at least one void, over whole particles",
         },
         "dead_volume_fraction": {
             **_plain(dead),
@@ -147,11 +147,11 @@ def summarize(
         },
         "void_to_particle_volume_ratio": {
             "value": _number(ratio),
-            "definition": "mean void volume over mean particle volume, V_D of the study (R24)",
+            "definition": "mean void volume over mean particle volume, V_D of the study",
         },
         "net_dead_volume_fraction": {
             "value": _number(net),
-            "definition": "void frequency times V_D, as in the study (R25)",
+            "definition": "void frequency times V_D, as in the study",
         },
     }
 

@@ -64,8 +64,8 @@ LIMITED_RANGE_DEG = 170.0
 FACES_COLUMN = "surface_area_faces_um2"
 """Column with the area counted in voxel faces, beside the unbiased `surface_area_um2`."""
 
-LEAST_PREVIEW_SHARE = 1 / 8
-"""Of the planned projections: fewer show streaks, not particles."""
+PREVIEW_SHARE = 0.15
+"""Of the projections that the Crowther criterion asks for: fewer show streaks, not particles."""
 
 
 @dataclass(frozen=True)
@@ -231,7 +231,7 @@ class TomogramAnalysis:
 
     def preview(self) -> Preview | None:
         """Segment and measure what is there; None while that is too little to see anything."""
-        if self.projections < LEAST_PREVIEW_SHARE * self.planned:
+        if self.projections < min(PREVIEW_SHARE * self._needed(), self.planned):
             return None
         *_, summary = self._measure(self._reconstruction.volume)
         return Preview(self.projections, self.planned, summary)

@@ -43,6 +43,7 @@ class EpicsShutter(Shutter):
         write_pv="Command",
         string=True,
         advice="check the shutter and its supply",
+        takes_time=True,
         kind="normal",
     )
     travel_s = Component(Signal, value=0.0, kind="omitted")

@@ -131,12 +131,14 @@ class EpicsAxis(EpicsMotor):
             if request is None or request.target != position:
                 if request is not None:
                     request.fail(f"{self.name} was sent to {position:g} before it arrived")
-                request = self._request = _Request(position)
-                self.user_setpoint.put(position, wait=False, force=True)
+                request = _Request(position)
             request.statuses.append(status)
             status.guard(
                 self._link, patience_s, lambda: self._give_up(request, patience_s), clock_of(self)
             )
+            if request is not self._request:
+                self._request = request
+                self.user_setpoint.put(position, wait=False, force=True)
         if wait:
             status.wait()
         return status

@@ -1,8 +1,8 @@
 """The clock of a simulated instrument behind EPICS, with the face of the one in process.
 
 While the RunEngine works, time stands still; while it waits, time passes: this client leads the
-clock of the server, which is told when a wait begins and which of its news were heard by then. A
-real instrument has no such clock.
+clock of the server, which is told when a wait begins and which of its news were heard by then,
+and passes time up to the next news. A real instrument has no such clock.
 """
 
 from __future__ import annotations
@@ -16,6 +16,9 @@ from ophyd import Component, Device, EpicsSignal, EpicsSignalRO
 
 HOLD_S = 1.0
 """Time stands still for so long after a sign of work; a client that is gone holds nothing up."""
+
+LEAD_KEPT_S = 2.0
+"""The server still takes us for the leader so long after we said anything, and longer."""
 
 
 class _Sleep:
@@ -47,6 +50,9 @@ class EpicsClock(Device):
     def __init__(self, prefix: str = "", *, name: str = "clock", **kwargs: Any) -> None:
         self._time_s = time.monotonic()
         self._heard = 0
+        self._led_s = -LEAD_KEPT_S
+        self._hooked: tuple[Any, ...] = ()
+        self._awaited: list[Any] = []
         super().__init__(prefix, name=name, **kwargs)
         self.time.subscribe(self._time_posted, run=False)
         # By callback, not by `get`: what the news brought has then been dealt with.
@@ -57,6 +63,7 @@ class EpicsClock(Device):
 
     def _news_posted(self, value: int, **_: Any) -> None:
         self._heard = value
+        self._pass_if_waiting()
 
     @property
     def speed(self) -> float | None:
@@ -76,19 +83,24 @@ class EpicsClock(Device):
 
     def waiting_hook(self, statuses: Iterable[Any] | None) -> None:
         """Let time pass until these are done: the signature of `RunEngine.waiting_hook`."""
-        if statuses is None:
-            self._stand_still()
-        else:
-            self._pass(statuses)
+        self._hooked = tuple(statuses) if statuses is not None else ()
+        self._pass_if_waiting()
 
     @contextmanager
     def waiting_for(self, awaited: Any) -> Iterator[None]:
         """Let time pass inside the block."""
-        self._pass([awaited])
+        self._awaited.append(awaited)
+        self._pass_if_waiting()
         try:
             yield
         finally:
-            self._stand_still()
+            self._awaited.remove(awaited)
+
+    def working(self) -> None:
+        """Take the lead before something is set in motion, unless we have it."""
+        if time.monotonic() - self._led_s > LEAD_KEPT_S and self.hold.connected:
+            self._led_s = time.monotonic()
+            self.hold.put(HOLD_S)
 
     def close(self) -> None:
         """Let go of the server."""
@@ -96,10 +108,9 @@ class EpicsClock(Device):
 
     # Without a server there is no time to lead; whoever waits for it is told elsewhere.
 
-    def _stand_still(self) -> None:
-        if self.hold.connected:
-            self.hold.put(HOLD_S)
-
-    def _pass(self, statuses: Iterable[Any]) -> None:
-        if self.go.connected and any(not status.done for status in statuses):
+    def _pass_if_waiting(self) -> None:
+        statuses = (*self._hooked, *self._awaited)
+        waits = any(not s.done and getattr(s, "takes_time", True) for s in statuses)
+        if waits and self.go.connected:
+            self._led_s = time.monotonic()
             self.go.put(self._heard)

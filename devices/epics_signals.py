@@ -69,6 +69,8 @@ class Setting(EpicsSignal):
         Make our value of that of the PV, and the other way round.
     advice
         What to do if it does not take effect.
+    takes_time
+        Whether something has to move before it takes effect.
     """
 
     def __init__(
@@ -80,10 +82,11 @@ class Setting(EpicsSignal):
         convert: Callable[[Any], Any] | None = None,
         invert: Callable[[Any], Any] | None = None,
         advice: str = "check that the server allows it",
+        takes_time: bool = False,
         **kwargs: Any,
     ) -> None:
         self._units, self._convert, self._invert = units, convert, invert
-        self._advice = advice
+        self._advice, self._takes_time = advice, takes_time
         self.allow: Callable[[Any], object] | None = None
         """Called with a value before it is set; raises to refuse it."""
         super().__init__(read_pv, write_pv, auto_monitor=True, **kwargs)
@@ -107,6 +110,7 @@ class Setting(EpicsSignal):
             Wall time after which it has failed.
         """
         status = SettingStatus(self)
+        status.takes_time = self._takes_time
         wanted = value if self._invert is None else self._invert(value)
         seen: list[Any] = []
         complete: list[bool] = []

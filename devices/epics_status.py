@@ -19,6 +19,10 @@ class WaitableClock(Protocol):
         """Return a context in which time passes until `awaited` is done."""
         ...
 
+    def working(self) -> None:
+        """Take note that something is about to be set in motion."""
+        ...
+
 
 def clock_of(device: Any) -> WaitableClock | None:
     """Return the instrument clock of the device tree that `device` is in, if it has one."""
@@ -30,6 +34,9 @@ class Guarded(StatusBase):
 
     `succeed` and `fail` may be called any number of times from any thread: the first counts.
     """
+
+    takes_time = True
+    """Whether what it waits for needs instrument time; a setting is only on its way."""
 
     def guard(
         self,
@@ -54,6 +61,8 @@ class Guarded(StatusBase):
         self._once = threading.Lock()
         self._concluded = False
         self._link, self._clock, self._too_late = link, clock, too_late
+        if clock is not None and self.takes_time:
+            clock.working()
         self._timer = self._start_timer(patience_s)
         link.add(self)
 

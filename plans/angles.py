@@ -52,7 +52,7 @@ def ordered(angles_deg: list[float], order: Order, *, pair_first: bool = True) -
     Examples
     --------
     >>> ordered([0, 1, 2, 3, 4, 5, 6, 7, 8], "interlaced")
-    [0, 8, 4, 2, 6, 7, 3, 1, 5]
+    [0, 8, 4, 2, 6, 5, 1, 3, 7]
     """
     count = len(angles_deg)
     if order == "sequential":

@@ -87,6 +87,15 @@ class _Walk:
         elif device is camera.image_key:
             self.key = ImageKey(value)
 
+    def reading(self, message: Msg, microscope: Microscope) -> Any:
+        """Answer what plans ask on their way: where an axis was told to go."""
+        stage = microscope.stage
+        for axis in (stage.x, stage.y, stage.z, stage.theta):
+            if message.obj is axis.user_setpoint:
+                value = self.targets.get(axis.attr_name, 0.0)
+                return {message.obj.name: {"value": value, "timestamp": self.now_s}}
+        return None
+
     def trigger(self, message: Msg, microscope: Microscope) -> None:
         configuration, group = microscope.configuration, message.kwargs.get("group")
         if message.obj is microscope.camera.exposed:
@@ -157,6 +166,8 @@ def estimate(plan: MsgGenerator[Any]) -> Estimate:
             walk.now_s += float(message.args[0])
         elif message.command == "open_run":
             walk.projections, walk.field_s = 0, 0.0
+        elif message.command in ("read", "locate") and microscope is not None:
+            answer = walk.reading(message, microscope)
         elif message.command == CHOOSE_REGIONS:
             answer = [(0.0, 0.0, 0.0)] * int(message.args[1])
     flux = microscope.configuration.source.flux_per_um2_s if microscope is not None else 0.0

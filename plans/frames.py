@@ -52,6 +52,12 @@ def move(moves: Moves) -> MsgGenerator[None]:
         yield from bps.wait(group)
 
 
+def setpoint(axis: Any) -> MsgGenerator[float]:
+    """Return where an axis was last told to go; 0 in a dry run, where nobody knows."""
+    value = yield from bps.rd(axis.user_setpoint, default_value=0.0)
+    return float(value)
+
+
 def prepare_camera(microscope: Microscope, exposure_s: float, binning: int) -> MsgGenerator[None]:
     """Set exposure and binning."""
     yield from bps.mv(microscope.camera.binning, binning, microscope.camera.exposure_s, exposure_s)

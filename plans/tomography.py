@@ -14,6 +14,7 @@ from .frames import (
     left_safe,
     move,
     prepare_camera,
+    setpoint,
     start_moves,
     take_darks,
     take_flats,
@@ -89,7 +90,8 @@ def tomography(
     exposure_s, binning
         How each projection is taken.
     order
-        Order of the angles: `"interlaced"` lets a part of the scan show the whole sample.
+        Order of the angles: `"interlaced"` lets a part of the scan show the whole sample. It
+        and `"golden"` begin at the end that is nearer to where the stage stands.
     motion
         `"step"`: the stage stands during each exposure.
     dark_frames, flat_frames
@@ -126,15 +128,22 @@ def tomography(
         references=(dark_frames, flat_frames),
         out_um=out_um,
     )
-    angles_deg = ordered(projection_angles(projections, start_deg, stop_deg), order)
+    all_deg = projection_angles(projections, start_deg, stop_deg)
+    if order != "sequential":
+        # From the nearer end: the scan before this one ended at the other side.
+        here_deg = yield from setpoint(microscope.stage.theta)
+        if abs(here_deg - stop_deg) < abs(here_deg - start_deg):
+            all_deg.reverse()
+    angles_deg = ordered(all_deg, order)
     limits = microscope.configuration.stage
     stage = microscope.stage
     axes = (stage.x, stage.y, stage.z)
     if center_um is None:
-        center: list[float] = []
-        for axis in axes:
-            position = yield from bps.rd(axis.user_setpoint, default_value=0.0)
-            center.append(float(position))
+        center = [
+            (yield from setpoint(stage.x)),
+            (yield from setpoint(stage.y)),
+            (yield from setpoint(stage.z)),
+        ]
     else:
         center = [float(value) for value in center_um]
     for name, target in zip("xyz", center, strict=True):

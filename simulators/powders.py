@@ -195,9 +195,9 @@ def nmc811(
     per_field
         Particles per 64 x 64 um.
     roughness_um
-        From the highest to the lowest point of a surface; the study's radii at eight azimuths
-        differ by about 1 um. It is cut into the particles, so their diameters shrink by about as
-        much as it is deep, and never exceeds 0.3 of the radius.
+        From the highest to the lowest point of a surface: 2 um makes radii at eight azimuths
+        differ by 1 um, as in the study. It is cut into the particles, so their diameters shrink
+        by about as much as it is deep; it never exceeds 0.3 of the radius.
     defects
         What is wrong with it; nothing by default.
 

@@ -22,7 +22,7 @@ from zoneplate.devices.errors import ConfigurationError
 from . import truth
 from .ellipsoids import Ellipsoids, find_interpenetration, protrusion
 from .materials import ACRYLIC_ADHESIVE, KAPTON, NMC622, parse_material
-from .surfaces import Roughness
+from .surfaces import Roughness, RoughTruth, rough_truth
 
 Vector = tuple[float, float, float]
 Quaternion = tuple[float, float, float, float]
@@ -296,6 +296,18 @@ class Specimen:
         """Positions in `particles` of those with a rough surface."""
         return tuple(k for k, particle in enumerate(self.particles) if particle.roughness)
 
+    @cached_property
+    def rough_truth(self) -> dict[int, RoughTruth]:
+        """Exact measures of the rough particles, by position in `particles`."""
+        return {
+            position: rough_truth(self.rough_table(position), self.envelope(position))
+            for position in self.rough
+        }
+
+    def envelope(self, position: int) -> Ellipsoids:
+        """Return the ellipsoid of the particle at this position, alone."""
+        return self.particle_geometry.subset(np.array([position]))
+
     def rough_table(self, position: int) -> NDArray[np.float32]:
         """Return the surface of the rough particle at this position in `particles`."""
         particle = self.particles[position]
@@ -311,35 +323,50 @@ class Specimen:
     def load(
         cls, path: str | Path, *, support: Support | None = None, name: str | None = None
     ) -> Specimen:
-        """Read a specimen from a CSV file, see `zoneplate.simulators.specimen_file`.
+        """Read a specimen from a file: HDF5 if it ends in .h5 or .hdf5, else CSV.
 
         Parameters
         ----------
         path
-            The file.
+            The file; see `zoneplate.simulators.specimen_file` and
+            `zoneplate.simulators.specimen_store`.
         support
-            What carries the particles; by default a tape large enough for all of them.
+            What carries the particles. By default what an HDF5 file says; for CSV a tape large
+            enough for all of them.
         name
-            By default the name of the file without its suffix.
+            By default what an HDF5 file says; for CSV the name of the file without its suffix.
 
         Raises
         ------
         ConfigurationError
-            Naming file and row, if the file or the specimen in it is not possible.
+            Naming the file, if it or the specimen in it is not possible.
         """
-        # The file module builds specimens, so it cannot be imported before this class exists.
-        from .specimen_file import read_specimen
+        # The file modules build specimens, so they cannot be imported before this class exists.
+        from . import specimen_file, specimen_store
 
-        return read_specimen(Path(path), support=support, name=name)
+        path = Path(path)
+        if path.suffix.lower() in specimen_store.SUFFIXES:
+            return specimen_store.read_store(path, support=support, name=name)
+        return specimen_file.read_specimen(path, support=support, name=name)
 
     def save(self, path: str | Path) -> None:
-        """Write particles and voids to a CSV file, see `zoneplate.simulators.specimen_file`.
+        """Write a specimen to a file: HDF5 if it ends in .h5 or .hdf5, else CSV.
 
-        The file holds neither support nor name nor seed; its numbers read back exactly.
+        Numbers read back exactly. HDF5 keeps everything; CSV holds neither support, name and seed
+        nor what is a defect, and refuses rough particles.
+
+        Raises
+        ------
+        ConfigurationError
+            If a particle is rough and the file is not HDF5.
         """
-        from .specimen_file import write_specimen
+        from . import specimen_file, specimen_store
 
-        write_specimen(self, Path(path))
+        path = Path(path)
+        if path.suffix.lower() in specimen_store.SUFFIXES:
+            specimen_store.write_store(self, path)
+        else:
+            specimen_file.write_specimen(self, path)
 
     def truth_particles(self) -> pd.DataFrame:
         """Return the exact table of the particles, see `zoneplate.simulators.truth`."""

@@ -23,7 +23,7 @@ from .ellipsoids import (
     farthest_distance,
     interpenetrations,
 )
-from .surfaces import RoughTruth, fill_rough, rough_truth
+from .surfaces import fill_rough, surface_points
 
 if TYPE_CHECKING:
     from .specimen import Specimen
@@ -90,9 +90,9 @@ def particle_table(specimen: Specimen) -> pd.DataFrame:
     void_volume = np.bincount(parent, weights=specimen.void_geometry.volume, minlength=count)
     center, volume = geometry.center.copy(), geometry.volume.copy()
     area, extent = surface_area_um2(geometry.semi_axes), 2 * geometry.half_extent
-    for index, truth in _rough_truths(specimen).items():
+    for index, truth in specimen.rough_truth.items():
         center[index], volume[index] = truth.centroid_um, truth.volume_um3
-        area[index], extent[index] = truth.surface_area_um2, np.ptp(truth.points_um, axis=0)
+        area[index], extent[index] = truth.surface_area_um2, truth.extent_um
     columns = {
         "particle_id": np.arange(1, count + 1),
         "name": pd.Series([particle.id for particle in specimen.particles], dtype=object),
@@ -122,10 +122,10 @@ def void_table(specimen: Specimen) -> pd.DataFrame:
     geometry = specimen.void_geometry
     parent = specimen.void_parent
     depth = distance_to_surface(geometry.center, specimen.particle_geometry.subset(parent))
-    for index, truth in _rough_truths(specimen).items():
-        for void in np.flatnonzero(parent == index):
-            offset = truth.points_um - geometry.center[void]
-            depth[void] = np.sqrt((offset**2).sum(axis=1).min())
+    for void in np.flatnonzero(np.isin(parent, specimen.rough)):
+        index = int(parent[void])
+        surface = surface_points(specimen.rough_table(index), specimen.envelope(index))
+        depth[void] = np.sqrt(((surface - geometry.center[void]) ** 2).sum(axis=1).min())
     return pd.DataFrame(
         {
             "void_id": np.arange(1, len(geometry) + 1),
@@ -161,15 +161,6 @@ def contact_table(specimen: Specimen, within_um: float) -> pd.DataFrame:
     pairs = sorted((i, j) for i, j, _ in interpenetrations(grown, 0.0))
     first, second = np.asarray(pairs, dtype=np.int64).reshape(-1, 2).T + 1
     return pd.DataFrame({"first_particle_id": first, "second_particle_id": second})
-
-
-def _rough_truths(specimen: Specimen) -> dict[int, RoughTruth]:
-    """Return the measures of the rough particles, by position."""
-    geometry = specimen.particle_geometry
-    return {
-        index: rough_truth(specimen.rough_table(index), geometry.subset(np.array([index])))
-        for index in specimen.rough
-    }
 
 
 def _shape_columns(center_um: Floats, volume: Floats, area: Floats) -> dict[str, Floats]:
@@ -212,19 +203,27 @@ def whole_in_field(
     ndarray
         Shape (N,), bool, in the order of `particle_table`.
     """
-    geometry = specimen.particle_geometry
-    offset = geometry.center - np.asarray(center_um, dtype=np.float64)
+    center = np.asarray(center_um, dtype=np.float64)
+    inside = _inside_cylinder(specimen.particle_geometry, center, radius_um, half_height_um)
+    core = _inside_cylinder(specimen.core_geometry, center, radius_um, half_height_um)
+    for index in specimen.rough:
+        # Its envelope may reach out where the surface does not; its core must not.
+        if core[index] and not inside[index]:
+            surface = surface_points(specimen.rough_table(index), specimen.envelope(index))
+            x, y, z = (surface - center).T
+            wide, high = np.hypot(x, z).max(), np.abs(y).max()
+            inside[index] = wide <= radius_um and high <= half_height_um
+    return inside
+
+
+def _inside_cylinder(
+    geometry: Ellipsoids, center: Floats, radius_um: float, half_height_um: float
+) -> NDArray[np.bool_]:
+    offset = geometry.center - center
     across = [0, 2]
     distance = farthest_distance(offset[:, across], geometry.generator[:, across, :])
     height = np.abs(offset[:, 1]) + geometry.half_extent[:, 1]
-    inside = (distance <= radius_um) & (height <= half_height_um)
-    center = np.asarray(center_um, dtype=np.float64)
-    for index, truth in _rough_truths(specimen).items():
-        x, y, z = (truth.points_um - center).T
-        inside[index] = bool(
-            (np.hypot(x, z) <= radius_um).all() and (abs(y) <= half_height_um).all()
-        )
-    return inside
+    return (distance <= radius_um) & (height <= half_height_um)
 
 
 def rasterize(

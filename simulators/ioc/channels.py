@@ -130,6 +130,8 @@ class Database:
         self._tasks: set[asyncio.Task[None]] = set()
         self._time: Any = None
         self._news: Any = None
+        self.before_news: list[Callable[[float], Coroutine[Any, Any, None]]] = []
+        """Called with the instrument time before news are posted: what has changed since."""
 
     def start(self) -> None:
         """Take the running event loop as the one that serves."""
@@ -231,6 +233,8 @@ class Database:
         async def run() -> None:
             try:
                 await self.post({self._time: happened_s}, happened_s)
+                for change in self.before_news:
+                    await change(happened_s)
                 await news(happened_s)
                 await self.post({self._news: number}, happened_s)
             except Exception:

@@ -69,6 +69,7 @@ class MotorRecord:
         self._fields: dict[str, Any] = {}
         self._make_fields(name)
         database.channels[database.prefix + name] = self._fields["VAL"]
+        database.before_news.append(self._post_way)
 
     def _make_fields(self, name: str) -> None:
         configuration, database, fields = self._axis.configuration, self._database, self._fields
@@ -243,9 +244,17 @@ class MotorRecord:
 
     def _show_progress(self) -> None:
         if self._axis.moving:
-            self._database.tell(self._post_position)
+            self._database.tell(self._nothing_more)
             assert self._clock.speed is not None
             self._clock.call_later(READBACK_PERIOD_S * self._clock.speed, self._show_progress)
+
+    async def _nothing_more(self, time_s: float) -> None:
+        """Be news about nothing but where things are."""
+
+    async def _post_way(self, time_s: float) -> None:
+        """Post where the axis has got to, if it is on its way."""
+        if self._axis.moving:
+            await self._post_position(time_s)
 
     async def _post_position(self, time_s: float) -> None:
         fields = self._fields

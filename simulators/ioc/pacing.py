@@ -4,10 +4,11 @@ The event-driven clock jumps to the next event while somebody waits. In the serv
 so; what can be seen is that a client which has something to do writes. So time stands still for
 a grace after each write, and after each news that may cause one, and then jumps.
 
-A client that can tell does better, and leads: it holds the time while it works (the PV
+A client that can tell does better, and leads: it holds the time when it begins to work (the PV
 `Clock:Hold`) and lets it go when it waits (`Clock:Go`), saying which news it has heard: if there
-is newer, its wait may be over already. Then a slow client loses no instrument time and a fast
-one waits for no grace.
+is newer, its wait may be over already, and it will say again when it has heard them. Time then
+passes up to the next news. So a slow client loses no instrument time and a fast one waits for no
+grace.
 """
 
 from __future__ import annotations
@@ -20,8 +21,9 @@ GRACE_S = 0.004
 """Wall time without a client's write after which nobody has anything to do. Measured: 1 ms took
 concurrent moves one after the other in 14 of 19 trials, 4 ms in none."""
 
-LED_GRACE_S = 0.05
-"""The same after news, where a client leads: the time it has to take up the lead again."""
+LED_GRACE_S = 1.0
+"""The same where a client leads: it says when it waits, and only if it falls silent, time passes
+without it."""
 
 LEAD_KEPT_S = 5.0
 """A client that held or let go this recently still leads."""
@@ -52,10 +54,10 @@ class ClientPacing:
 
     def written(self) -> None:
         """Note that a client has written something."""
-        self._not_before(GRACE_S)
+        self._not_before(self._grace_s)
 
     def hold(self, seconds: float) -> None:
-        """Let time stand still for so many wall seconds: the client that leads works."""
+        """Let time stand still for so many wall seconds: a client takes the lead."""
         self._lead(max(seconds, GRACE_S))
 
     def go(self, heard: int) -> None:
@@ -72,11 +74,14 @@ class ClientPacing:
 
     def end_news(self) -> None:
         """Give the clients a moment to answer: the news are out."""
-        led = time.monotonic() < self._led_until_s
-        self._not_before(LED_GRACE_S if led else GRACE_S)
+        self._not_before(self._grace_s)
         with self._lock:
             self._ended += 1
         self.wake()
+
+    @property
+    def _grace_s(self) -> float:
+        return LED_GRACE_S if time.monotonic() < self._led_until_s else GRACE_S
 
     def _lead(self, stand_still_s: float) -> None:
         now_s = time.monotonic()

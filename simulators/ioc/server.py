@@ -43,7 +43,7 @@ from .pacing import ClientPacing
 
 logger = logging.getLogger(__name__)
 
-EVENT_LATENCY_S = 0.001
+EVENT_LATENCY_S = 0.0005
 """How long an event may wait for others to share its packet."""
 
 

@@ -221,3 +221,11 @@ def test_stage_can_be_driven_to_a_particle(screening):
             & (truth["center_z_um"] - stage.z.position).abs().lt(1)
         ]
         assert len(near) == 1
+
+
+def test_documents_of_the_catalog_can_be_replayed(screening):
+    run = screening.session.catalog[screening.tomogram_uid]
+    tomogram = replay(run.documents(fill=False), previews=False)
+    stored = load_tomogram_result(screening.session.data.result_of(screening.tomogram_uid))
+    assert stored is not None
+    assert np.abs(tomogram.volume - stored.volume).max() < 1e-6

@@ -16,6 +16,7 @@ from bluesky import plan_stubs as bps
 from bluesky import plans as bp
 from bluesky.utils import FailedStatus, RunEngineInterrupted
 from ophyd import Kind
+from ophyd.status import Status
 from ophyd.utils import LimitError
 
 from zoneplate.acquisition.runs import RunRecord
@@ -76,6 +77,14 @@ def record(RE: RunEngine) -> RunRecord:
     record = RunRecord()
     RE.subscribe(lambda name, doc: record(name, doc) and None)
     return record
+
+
+def pass_time(microscope: EpicsMicroscope, seconds: float) -> None:
+    """Let so much instrument time pass, and no more."""
+    over = Status()
+    microscope.clock.call_later(seconds, over.set_finished)
+    with microscope.clock.waiting_for(over):
+        over.wait(5)
 
 
 def components(device: Any) -> dict[str, Any]:
@@ -230,7 +239,8 @@ def test_move_outside_the_limits_is_refused_and_nothing_moves(epics):
 def test_motor_that_is_stopped_on_its_way_fails_its_move(epics):
     epics.stage.x.move(0.0, wait=True)
     status = epics.stage.x.set(500.0)
-    epics.clock.call_later(0.3, lambda: epics.stage.x.motor_stop.put(1))
+    pass_time(epics, 0.3)
+    epics.stage.x.motor_stop.put(1)
     with pytest.raises(AcquisitionError, match="before it arrived"):
         status.wait(5)
     assert 0 < epics.stage.x.position < 400
@@ -239,7 +249,8 @@ def test_motor_that_is_stopped_on_its_way_fails_its_move(epics):
 def test_stop_that_bluesky_asks_for_is_no_failure(epics):
     epics.stage.x.move(0.0, wait=True)
     status = epics.stage.x.set(500.0)
-    epics.clock.call_later(0.3, lambda: epics.stage.x.stop(success=True))
+    pass_time(epics, 0.3)
+    epics.stage.x.stop(success=True)
     status.wait(5)
     assert epics.stage.x.position < 400
 
@@ -249,7 +260,8 @@ def test_motor_that_is_paused_by_somebody_fails_its_move(epics):
 
     epics.stage.x.move(0.0, wait=True)
     status = epics.stage.x.set(500.0)
-    epics.clock.call_later(0.3, lambda: pyepics.caput(f"{PREFIX}Stage:X.SPMG", "Pause"))
+    pass_time(epics, 0.3)
+    pyepics.caput(f"{PREFIX}Stage:X.SPMG", "Pause", wait=True)
     try:
         with pytest.raises(AcquisitionError, match="stopped short of its target"):
             status.wait(5)

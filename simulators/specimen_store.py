@@ -1,0 +1,220 @@
+"""Specimens as HDF5: everything a `Specimen` holds, readable without this package.
+
+Version 1 of the format, which `docs/specimen-hdf5.md` describes for people::
+
+    /                attributes format, version, name, seed (absent if not generated)
+    /support         attributes thickness_um, material, adhesive_um, adhesive_material,
+                     width_um, height_um
+    /particles       id, material, defect (text); center_um, semi_axes_um (n, 3);
+                     orientation (n, 4); roughness_depth_um (0: smooth),
+                     roughness_wavelength_um, roughness_seed
+    /particles/surfaces   (rough, 65, 65): surface of each rough particle, in their order
+    /voids           id, defect (text); parent (row in /particles, from 0); center_um,
+                     semi_axes_um (n, 3); orientation (n, 4)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+
+from zoneplate.devices.errors import ConfigurationError
+
+from .specimen import Particle, Specimen, SpecimenError, Support, Void
+from .surfaces import NODES, Roughness
+
+FORMAT = "zoneplate-specimen"
+VERSION = 1
+
+SUFFIXES = (".h5", ".hdf5")
+"""Names of files in this format end so."""
+
+SURFACE_TOLERANCE = 1e-5
+"""How far a stored surface may be from the one its seed makes: rounding of other processors."""
+
+
+def write_store(specimen: Specimen, path: Path) -> None:
+    """Write a specimen; it reads back equal.
+
+    Parameters
+    ----------
+    specimen
+        What to write.
+    path
+        The file, overwritten.
+    """
+    with h5py.File(path, "w") as file:
+        file.attrs.update(format=FORMAT, version=VERSION, name=specimen.name)
+        if specimen.seed is not None:
+            file.attrs["seed"] = specimen.seed
+        support = file.create_group("support")
+        for field in fields(Support):
+            support.attrs[field.name] = getattr(specimen.support, field.name)
+        particles = file.create_group("particles")
+        _write_shapes(particles, specimen.particles)
+        _write_texts(particles, "material", [item.material for item in specimen.particles])
+        _write_roughness(particles, specimen)
+        voids = file.create_group("voids")
+        _write_shapes(voids, specimen.voids)
+        voids["parent"] = specimen.void_parent.astype(np.int64)
+
+
+def _write_shapes(group: h5py.Group, items: Sequence[Particle] | Sequence[Void]) -> None:
+    _write_texts(group, "id", [item.id for item in items])
+    _write_texts(group, "defect", [item.defect for item in items])
+    for name, columns in (("center_um", 3), ("semi_axes_um", 3), ("orientation", 4)):
+        values = [getattr(item, name) for item in items]
+        group[name] = np.asarray(values, dtype=np.float64).reshape(-1, columns)
+
+
+def _write_texts(group: h5py.Group, name: str, values: list[str]) -> None:
+    group.create_dataset(name, data=np.asarray(values, dtype=object), dtype=h5py.string_dtype())
+
+
+def _write_roughness(group: h5py.Group, specimen: Specimen) -> None:
+    smooth = Roughness(1.0)
+    surfaces = [particle.roughness for particle in specimen.particles]
+    group["roughness_depth_um"] = np.array([one.depth_um if one else 0.0 for one in surfaces])
+    known = [one or smooth for one in surfaces]
+    group["roughness_wavelength_um"] = np.array([one.wavelength_um for one in known], dtype=float)
+    group["roughness_seed"] = np.array([one.seed for one in known], dtype=np.int64)
+    tables = [specimen.rough_table(position) for position in specimen.rough]
+    group.create_dataset(
+        "surfaces",
+        data=np.asarray(tables, dtype=np.float32).reshape(-1, NODES, NODES),
+        maxshape=(None, NODES, NODES),
+        chunks=(1, NODES, NODES),
+        compression="gzip",
+        shuffle=True,
+    )
+
+
+def read_store(path: Path, *, support: Support | None = None, name: str | None = None) -> Specimen:
+    """Read a specimen.
+
+    Parameters
+    ----------
+    path
+        The file.
+    support, name
+        Instead of those in the file.
+
+    Raises
+    ------
+    ConfigurationError
+        Naming the file: if it cannot be read, is of another format or version, something in it is
+        missing or does not fit, or the specimen cannot exist.
+    """
+    try:
+        with h5py.File(path, "r") as file:
+            return _read(file, support, name)
+    except OSError as error:
+        raise ConfigurationError(
+            f"specimen file {path} cannot be read as HDF5: {error}; check the path"
+        ) from error
+    except SpecimenError as error:
+        raise SpecimenError(f"specimen file {path}: {error}", error.objects) from error
+    except ConfigurationError as error:
+        raise ConfigurationError(f"specimen file {path}: {error}") from error
+    except (KeyError, ValueError, IndexError, TypeError, AttributeError) as error:
+        raise ConfigurationError(
+            f"specimen file {path} is not complete: {error}; "
+            f"see docs/specimen-hdf5.md for what it needs"
+        ) from error
+
+
+def _read(file: Any, support: Support | None, name: str | None) -> Specimen:
+    if file.attrs.get("format") != FORMAT:
+        raise ConfigurationError(
+            f"no specimen: attribute format must be {FORMAT!r} on the root of the file"
+        )
+    version = int(file.attrs["version"])
+    if version != VERSION:
+        raise ConfigurationError(
+            f"format version {version} is not known, only {VERSION}: use a newer zoneplate"
+        )
+    particles = _group(file, "particles")
+    voids = _group(file, "voids")
+    inside: dict[int, list[Void]] = {}
+    count = len(particles["id"])
+    for parent, shape, defect in zip(
+        voids["parent"].tolist(), _shapes(voids), voids["defect"], strict=True
+    ):
+        if not 0 <= parent < count:
+            raise ConfigurationError(
+                f"void {shape[0]!r} has the parent {parent}, but particles count from 0 to "
+                f"{count - 1}"
+            )
+        inside.setdefault(parent, []).append(Void(*shape, defect=defect))
+    solids = tuple(
+        Particle(
+            *shape,
+            material=material,
+            voids=tuple(inside.get(row, ())),
+            defect=defect,
+            roughness=roughness,
+        )
+        for row, (shape, material, defect, roughness) in enumerate(
+            zip(
+                _shapes(particles),
+                particles["material"],
+                particles["defect"],
+                _roughness(particles),
+                strict=True,
+            )
+        )
+    )
+    attributes = file["support"].attrs
+    stored = {field.name: _plain(attributes[field.name]) for field in fields(Support)}
+    seed = file.attrs.get("seed")
+    specimen = Specimen(
+        solids,
+        support or Support(**stored),
+        name or str(file.attrs["name"]),
+        None if seed is None else int(seed),
+    )
+    _check_surfaces(specimen, particles["surfaces"])
+    return specimen
+
+
+def _group(file: Any, name: str) -> dict[str, Any]:
+    return {
+        key: dataset.asstr()[()].tolist() if dataset.dtype.kind == "O" else dataset[()]
+        for key, dataset in file[name].items()
+    }
+
+
+def _shapes(group: dict[str, Any]) -> list[tuple[Any, ...]]:
+    """Return (id, centre, semi-axes, orientation) of every row."""
+    columns = (group["center_um"], group["semi_axes_um"], group["orientation"])
+    rows = zip(group["id"], *(values.tolist() for values in columns), strict=True)
+    return [(identity, *(tuple(values) for values in shape)) for identity, *shape in rows]
+
+
+def _roughness(group: dict[str, Any]) -> list[Roughness | None]:
+    names = ("roughness_depth_um", "roughness_wavelength_um", "roughness_seed")
+    rows = zip(*(group[name].tolist() for name in names), strict=True)
+    return [Roughness(*row) if row[0] else None for row in rows]
+
+
+def _plain(value: Any) -> Any:
+    return value.item() if isinstance(value, np.generic) else value
+
+
+def _check_surfaces(specimen: Specimen, stored: NDArray[np.float32]) -> None:
+    if len(stored) != len(specimen.rough):
+        raise ConfigurationError(
+            f"{len(stored)} surfaces for {len(specimen.rough)} rough particles; store one for each"
+        )
+    for position, surface in zip(specimen.rough, stored, strict=True):
+        if not np.allclose(surface, specimen.rough_table(position), rtol=0, atol=SURFACE_TOLERANCE):
+            raise ConfigurationError(
+                f"the surface of particle {specimen.particles[position].id!r} is not the one that "
+                f"its roughness and seed make; surfaces of other origin cannot be read"
+            )

@@ -1,0 +1,537 @@
+"""The server is what EPICS people expect of an IOC, driven by what we did not write."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import epics
+import h5py
+import numpy as np
+import pytest
+from bluesky import RunEngine
+from bluesky import plans as bp
+from ophyd import Component, EpicsMotor, EpicsSignal
+from ophyd.areadetector.base import ADBase
+from ophyd.areadetector.cam import SimDetectorCam
+from ophyd.areadetector.detectors import SimDetector
+from ophyd.areadetector.filestore_mixins import FileStoreHDF5IterativeWrite
+from ophyd.areadetector.plugins import HDF5Plugin_V34, ImagePlugin_V34, StatsPlugin_V34
+from ophyd.areadetector.trigger_mixins import SingleTrigger
+from ophyd.utils import LimitError
+
+from zoneplate.devices import AcquisitionError, ConfigurationError
+from zoneplate.devices.epics_environment import free_port, use_simulated_servers
+from zoneplate.simulators.ioc import ServerProcess
+from zoneplate.simulators.ioc.channels import Database
+from zoneplate.simulators.ioc.ophyd_pvs import declared_pvs
+from zoneplate.simulators.ioc.pacing import ClientPacing
+from zoneplate.simulators.ioc.server import ServerOptions
+
+pytestmark = pytest.mark.xdist_group("epics")
+
+PREFIX = "ZPI:"
+MOTOR = f"{PREFIX}Stage:Theta"
+X = f"{PREFIX}Stage:X"
+TIMEOUT_S = 10.0
+CYCLES = int(os.environ.get("ZONEPLATE_SERVER_CYCLES", "5"))
+"""Start/stop cycles; the full test has 20."""
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
+    port, beacon_port = use_simulated_servers()
+    with ServerProcess(
+        prefix=PREFIX,
+        directory=tmp_path_factory.mktemp("frames"),
+        port=port,
+        beacon_port=beacon_port,
+        epoch_s=1_800_000_000.0,
+    ) as process:
+        yield process
+
+
+def get(name: str, **options: Any) -> Any:
+    return epics.caget(name, timeout=TIMEOUT_S, use_monitor=False, **options)
+
+
+def put(name: str, value: Any, *, wait: bool = True) -> None:
+    assert epics.caput(name, value, wait=wait, timeout=TIMEOUT_S) == 1
+
+
+def instrument_time() -> float:
+    return get(f"{PREFIX}Clock:Time_RBV")
+
+
+@pytest.fixture
+def motor(server: ServerProcess) -> Iterator[EpicsMotor]:
+    motor = EpicsMotor(MOTOR, name="motor")
+    motor.wait_for_connection(timeout=TIMEOUT_S)
+    yield motor
+    motor.destroy()
+
+
+# The motor record
+
+
+def test_limits_of_the_record_are_its_control_limits(motor):
+    assert motor.limits == (-95.0, 95.0)
+    assert motor.egu == "deg"
+
+
+def test_put_is_complete_when_the_axis_has_arrived(server):
+    put(MOTOR, 0.0)
+    before_s = instrument_time()
+    put(MOTOR, 20.0)
+    # 20 deg at 10 deg/s, 0.2 s to accelerate, 0.2 s to settle
+    assert instrument_time() - before_s == pytest.approx(2.4, abs=1e-3)
+    assert get(f"{MOTOR}.DMOV") == 1
+    assert get(f"{MOTOR}.RBV") == pytest.approx(20.0, abs=0.02)
+    assert get(f"{MOTOR}.RVAL") == pytest.approx(20.0 / get(f"{MOTOR}.MRES"))
+
+
+def test_target_outside_the_limits_reverts_and_moves_nothing(server):
+    put(MOTOR, 5.0)
+    put(MOTOR, 500.0)
+    assert get(MOTOR) == 5.0
+    assert get(f"{MOTOR}.LVIO") == 1
+    assert get(f"{MOTOR}.DMOV") == 1
+    assert get(f"{MOTOR}.RBV") == pytest.approx(5.0, abs=0.02)
+    put(MOTOR, 6.0)
+    assert get(f"{MOTOR}.LVIO") == 0
+
+
+def test_new_limits_are_enforced_and_told(motor):
+    put(f"{MOTOR}.HLM", 30.0)
+    try:
+        assert get(f"{MOTOR}.DHLM") == 30.0
+        assert epics.PV(MOTOR, form="ctrl").get_ctrlvars(timeout=5)["upper_ctrl_limit"] == 30.0
+        deadline = time.monotonic() + 5
+        while motor.limits != (-95.0, 30.0) and time.monotonic() < deadline:
+            time.sleep(0.01)
+        with pytest.raises(LimitError):
+            motor.move(31.0)
+    finally:
+        put(f"{MOTOR}.HLM", 95.0)
+
+
+def test_zero_length_move_pulses_dmov(server):
+    put(MOTOR, 7.0)
+    seen: list[int] = []
+    done = epics.PV(f"{MOTOR}.DMOV", callback=lambda value, **_: seen.append(value))
+    done.wait_for_connection(timeout=TIMEOUT_S)
+    time.sleep(0.1)
+    seen.clear()
+    before_s = instrument_time()
+    put(MOTOR, 7.0)
+    time.sleep(0.1)
+    done.disconnect()
+    assert seen == [0, 1]
+    assert instrument_time() == before_s
+
+
+def test_stop_ends_the_move_where_the_axis_is(server):
+    put(X, 0.0)
+    put(f"{PREFIX}Clock:Hold", 5.0)
+    put(X, 500.0, wait=False)
+    put(f"{PREFIX}Clock:Sleep", 0.3, wait=False)
+    put(f"{PREFIX}Clock:Go", get(f"{PREFIX}Clock:News_RBV"))
+    time.sleep(0.2)  # up to the end of the sleep, and then time stands still
+    assert get(f"{X}.DMOV") == 0
+    assert get(f"{X}.MOVN") == 1
+    put(f"{X}.STOP", 1)
+    time.sleep(0.1)
+    stopped = get(f"{X}.RBV")
+    assert 50 < stopped < 300
+    assert get(X) == pytest.approx(stopped)
+    assert get(f"{X}.DMOV") == 1
+    assert get(f"{X}.STOP") == 0
+
+
+def test_new_target_in_flight_goes_there(server):
+    put(X, 0.0)
+    put(f"{PREFIX}Clock:Hold", 1.0)
+    put(X, 500.0, wait=False)
+    put(X, -20.0)
+    assert get(f"{X}.RBV") == pytest.approx(-20.0, abs=0.2)
+
+
+def test_stopped_record_does_not_move_and_paused_goes_on(server):
+    put(X, 0.0)
+    put(f"{X}.SPMG", "Pause")
+    put(X, 30.0)
+    assert get(f"{X}.RBV") == pytest.approx(0.0, abs=0.2)
+    put(f"{X}.SPMG", "Go")
+    assert get(f"{X}.RBV") == pytest.approx(30.0, abs=0.2)
+
+
+def test_relative_moves_and_tweaks(server):
+    put(X, 10.0)
+    put(f"{X}.RLV", 5.0)
+    assert get(X) == 15.0
+    put(f"{X}.TWV", 2.0)
+    put(f"{X}.TWF", 1)
+    assert get(X) == 17.0
+    put(f"{X}.TWR", 1)
+    assert get(f"{X}.RBV") == pytest.approx(15.0, abs=0.2)
+    assert get(f"{X}.TWR") == 0
+
+
+def test_set_mode_renames_the_position(server):
+    put(X, 10.0)
+    put(f"{X}.SET", "Set")
+    put(X, 110.0)
+    put(f"{X}.SET", "Use")
+    try:
+        assert get(f"{X}.OFF") == pytest.approx(100.0)
+        assert get(f"{X}.DVAL") == pytest.approx(10.0)
+        assert get(f"{X}.RBV") == pytest.approx(110.0, abs=0.2)
+        assert get(f"{X}.HLM") == pytest.approx(2100.0)
+        put(X, 120.0)
+        assert get(f"{X}.DRBV") == pytest.approx(20.0, abs=0.2)
+    finally:
+        put(f"{X}.OFF", 0.0)
+    assert get(f"{X}.HLM") == pytest.approx(2000.0)
+
+
+def test_limit_switch_stops_an_axis_whose_soft_limits_are_off(server):
+    put(f"{PREFIX}Stage:Z.LLM", 0.0)
+    put(f"{PREFIX}Stage:Z.HLM", 0.0)  # both 0: no limits
+    put(f"{PREFIX}Stage:Z", 5000.0)
+    assert get(f"{PREFIX}Stage:Z.HLS") == 1
+    assert get(f"{PREFIX}Stage:Z.RBV") == pytest.approx(1040.0, abs=0.2)
+    assert get(f"{PREFIX}Stage:Z.MSTA") & (1 << 2)
+    put(f"{PREFIX}Stage:Z", 0.0)
+    assert get(f"{PREFIX}Stage:Z.HLS") == 0
+    put(f"{PREFIX}Stage:Z.HLM", 1000.0)
+    put(f"{PREFIX}Stage:Z.LLM", -1000.0)
+
+
+def test_impossible_velocity_is_refused(server):
+    velocity = get(f"{X}.VELO")
+    epics.caput(f"{X}.VELO", -1.0, wait=True, timeout=TIMEOUT_S)
+    assert get(f"{X}.VELO") == velocity
+
+
+# The area detector
+
+
+class _HDF5(HDF5Plugin_V34, FileStoreHDF5IterativeWrite):
+    """ophyd's plugin with ophyd's file store."""
+
+
+class _Detector(SingleTrigger, SimDetector):
+    """ophyd's simulated detector, put together as its documentation says."""
+
+    hdf1 = Component(_HDF5, "HDF1:", write_path_template="/", kind="normal")
+    stats1 = Component(StatsPlugin_V34, "Stats1:", kind="normal")
+    image1 = Component(ImagePlugin_V34, "image1:")
+
+
+def test_stock_classes_and_plans_scan_and_their_files_hold_the_frames(server, motor):
+    detector = _Detector(PREFIX, name="detector")
+    detector.hdf1.write_path_template = f"{server.directory}/%Y/%m/%d/"
+    detector.hdf1.kind = "normal"
+    detector.stats1.kind = "normal"
+    detector.stats1.mean_value.kind = "hinted"
+    shutter = EpicsSignal(f"{PREFIX}Shutter:Command", name="shutter", put_complete=True)
+    shutter.set(1).wait(TIMEOUT_S)
+    documents: list[tuple[str, dict]] = []
+    RE = RunEngine({}, context_managers=[])
+    RE.subscribe(lambda name, doc: documents.append((name, doc)))
+    RE(bp.scan([detector], motor, -10, 10, 5))
+    RE(bp.count([detector], num=2))
+    stops = [doc for name, doc in documents if name == "stop"]
+    assert [doc["exit_status"] for doc in stops] == ["success"] * 2
+    events = [doc["data"] for name, doc in documents if name == "event"]
+    assert [event["motor"] for event in events[:5]] == pytest.approx([-10, -5, 0, 5, 10], abs=0.02)
+    resource = next(doc for name, doc in documents if name == "resource")
+    with h5py.File(Path(resource["root"]) / resource["resource_path"], "r") as file:
+        frames = file["entry/data/data"][()]
+    assert frames.shape == (5, 128, 128)
+    means = [event["detector_stats1_mean_value"] for event in events[:5]]
+    assert means == pytest.approx(frames.mean(axis=(1, 2)))
+    shutter.set(0).wait(TIMEOUT_S)
+    detector.destroy()
+
+
+def test_put_to_acquire_is_complete_when_all_frames_are_read_out(server):
+    cam = f"{PREFIX}cam1:"
+    put(f"{cam}ImageMode", "Multiple")
+    put(f"{cam}NumImages", 3)
+    put(f"{cam}AcquireTime", 0.5)
+    before, before_s = get(f"{cam}ArrayCounter_RBV"), instrument_time()
+    put(f"{cam}Acquire", 1)
+    assert get(f"{cam}ArrayCounter_RBV") == before + 3
+    assert get(f"{cam}NumImagesCounter_RBV") == 3
+    assert instrument_time() - before_s == pytest.approx(3 * 0.65, abs=1e-3)
+    assert get(f"{cam}DetectorState_RBV", as_string=True) == "Idle"
+    put(f"{cam}AcquirePeriod", 2.0)
+    before_s = instrument_time()
+    put(f"{cam}Acquire", 1)
+    assert instrument_time() - before_s == pytest.approx(2 * 2.0 + 0.65, abs=1e-3)
+    for name, value in (("ImageMode", 0), ("NumImages", 1), ("AcquirePeriod", 0)):
+        put(cam + name, value)
+    put(f"{cam}AcquireTime", 1.0)
+
+
+def test_continuous_acquisition_runs_until_it_is_stopped(server):
+    cam = f"{PREFIX}cam1:"
+    put(f"{cam}ImageMode", "Continuous")
+    before = get(f"{cam}ArrayCounter_RBV")
+    put(f"{cam}Acquire", 1, wait=False)
+    time.sleep(0.3)
+    put(f"{cam}Acquire", 0)
+    assert get(f"{cam}Acquire_RBV") == 0
+    taken = get(f"{cam}ArrayCounter_RBV")
+    assert taken > before + 1
+    time.sleep(0.1)
+    assert get(f"{cam}ArrayCounter_RBV") == taken
+    put(f"{cam}ImageMode", "Single")
+
+
+def test_image_array_is_the_frame(server):
+    put(f"{PREFIX}cam1:Acquire", 1)
+    pixels = get(f"{PREFIX}image1:ArrayData")
+    shape = get(f"{PREFIX}image1:ArraySize1_RBV"), get(f"{PREFIX}image1:ArraySize0_RBV")
+    assert pixels.size == np.prod(shape) == 128 * 128
+    assert pixels.mean() == pytest.approx(get(f"{PREFIX}Stats1:MeanValue_RBV"))
+    assert pixels.max() == get(f"{PREFIX}Stats1:MaxValue_RBV")
+
+
+def test_binning_changes_the_format_and_an_impossible_one_is_refused(server):
+    cam = f"{PREFIX}cam1:"
+    put(f"{cam}BinX", 4)
+    assert get(f"{cam}BinY_RBV") == 4
+    assert get(f"{cam}ArraySizeX_RBV") == 256
+    epics.caput(f"{cam}BinX", 3, wait=True, timeout=TIMEOUT_S)
+    assert get(f"{cam}BinX_RBV") == get(f"{cam}BinX") == 4
+    put(f"{cam}BinX", 8)
+
+
+def test_files_are_written_below_the_folder_of_the_server_only(server, tmp_path):
+    hdf = f"{PREFIX}HDF1:"
+    put(f"{hdf}FilePath", f"{tmp_path}/")
+    assert get(f"{hdf}FilePathExists_RBV") == 0
+    put(f"{hdf}Capture", 1)
+    assert get(f"{hdf}Capture_RBV") == 0
+    assert get(f"{hdf}WriteStatus") == 1
+    assert "only" in get(f"{hdf}WriteMessage", as_string=True)
+    assert list(tmp_path.iterdir()) == []
+    put(f"{hdf}FilePath", f"{server.directory}/")
+    assert get(f"{hdf}FilePathExists_RBV") == 1
+
+
+def test_a_file_that_is_full_is_closed(server):
+    hdf = f"{PREFIX}HDF1:"
+    for name, value in (
+        ("FilePath", f"{server.directory}/"),
+        ("FileName", "two"),
+        ("FileTemplate", "%s%s_%3.3d.nxs"),
+        ("FileNumber", 7),
+        ("NumCapture", 2),
+    ):
+        put(hdf + name, value)
+    put(f"{hdf}Capture", 1)
+    assert get(f"{hdf}FileNumber_RBV") == 8
+    for _ in range(3):
+        put(f"{PREFIX}cam1:Acquire", 1)
+    assert get(f"{hdf}Capture_RBV") == 0
+    with h5py.File(server.directory / "two_007.nxs", "r") as file:
+        assert file["entry/data/data"].shape[0] == 2
+    put(f"{hdf}NumCapture", 0)
+
+
+@pytest.mark.parametrize(
+    ("device_class", "prefix"),
+    [
+        (EpicsMotor, "Stage:X"),
+        (EpicsMotor, "Stage:Theta"),
+        (SimDetectorCam, "cam1:"),
+        (ImagePlugin_V34, "image1:"),
+        (HDF5Plugin_V34, "HDF1:"),
+        (StatsPlugin_V34, "Stats1:"),
+    ],
+)
+def test_no_pv_that_ophyd_touches_is_missing(server, device_class, prefix):
+    declared = [pv.suffix for pv in declared_pvs(device_class)]
+    assert len(declared) > (15 if device_class is EpicsMotor else 100)
+    assert issubclass(device_class, ADBase | EpicsMotor)
+    pvs = [epics.PV(PREFIX + prefix + suffix) for suffix in declared]
+    assert all(pv.wait_for_connection(timeout=TIMEOUT_S) for pv in pvs)
+    for pv in pvs:
+        pv.disconnect()
+
+
+# Tools that are not ours
+
+
+def tool(name: str, *arguments: str, port: int) -> str:
+    environment = os.environ | {
+        "EPICS_CA_ADDR_LIST": f"127.0.0.1:{port}",
+        "EPICS_CA_AUTO_ADDR_LIST": "NO",
+    }
+    command = [str(Path(sys.executable).parent / name), *arguments]
+    return subprocess.run(
+        command, env=environment, capture_output=True, text=True, timeout=60, check=False
+    ).stdout
+
+
+def test_command_line_tools_read_and_write(server):
+    told = tool("caproto-put", "--no-repeater", X, "25", port=server.port)
+    assert "25" in told
+    deadline = time.monotonic() + TIMEOUT_S
+    while abs(get(f"{X}.RBV") - 25) > 0.2 and time.monotonic() < deadline:
+        time.sleep(0.01)
+    told = tool("caproto-get", "--no-repeater", f"{X}.RBV", f"{X}.EGU", port=server.port)
+    assert float(told.split()[1].strip("[]")) == pytest.approx(25, abs=0.2)
+    assert "um" in told
+
+
+def test_two_servers_side_by_side_do_not_see_each_other(server):
+    with ServerProcess(prefix=PREFIX) as other:
+        name = f"{PREFIX}Instance_RBV"
+        assert server.instance in tool("caproto-get", "--no-repeater", name, port=server.port)
+        assert other.instance in tool("caproto-get", "--no-repeater", name, port=other.port)
+        put(X, 33.0)
+        theirs = tool("caproto-get", "--no-repeater", X, port=other.port)
+        assert float(theirs.split()[1].strip("[]")) == 0.0
+    assert get(f"{PREFIX}Instance_RBV") == server.instance
+
+
+# Starting and stopping
+
+
+def listening(port: int) -> set[str]:
+    """Return the local addresses (hexadecimal) that somebody has bound at this port."""
+    found: set[str] = set()
+    for table in ("tcp", "udp", "tcp6", "udp6"):
+        for line in Path(f"/proc/net/{table}").read_text().splitlines()[1:]:
+            address, local_port = line.split()[1].split(":")
+            connected = line.split()[2].rsplit(":", 1)[1] != "0000"
+            if int(local_port, 16) == port and not connected:
+                found.add(address)
+    return found
+
+
+needs_proc = pytest.mark.skipif(
+    not Path("/proc/net/udp").exists(), reason="only Linux lists its sockets in /proc"
+)
+
+
+@needs_proc
+def test_server_listens_on_loopback_only(server):
+    assert listening(server.port) == {"0100007F"}
+
+
+@needs_proc
+def test_starting_and_stopping_leaves_no_process_port_or_file(tmp_path):
+    for cycle in range(CYCLES):
+        folder = tmp_path / str(cycle)
+        process = ServerProcess(prefix="ZPC:", directory=folder)
+        assert listening(process.port)
+        assert process.stop() == 0
+        assert not Path(f"/proc/{process.pid}").exists()
+        assert not listening(process.port)
+        assert list(folder.rglob("*")) == []
+
+
+def test_server_ends_on_sigterm_and_its_own_folder_goes():
+    with ServerProcess(prefix="ZPS:") as process:
+        assert process.directory.is_dir()
+        os.kill(process.pid, signal.SIGTERM)
+        deadline = time.monotonic() + TIMEOUT_S
+        while process.running and time.monotonic() < deadline:
+            time.sleep(0.02)
+        assert not process.running
+        assert not process.directory.exists()
+
+
+def test_taken_port_is_an_error_that_says_so():
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        command = [sys.executable, "-m", "zoneplate.simulators.ioc", f"--port={port}"]
+        ended = subprocess.run(
+            command, capture_output=True, text=True, timeout=60, stdin=subprocess.PIPE, check=False
+        )
+    assert ended.returncode == 1
+    assert f"port {port} cannot be used" in ended.stderr
+    assert ended.stdout == ""
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [({"port": 5064}, "real instruments"), ({"interface": "0.0.0.0"}, "other machines")],
+)
+def test_what_could_be_taken_for_a_real_instrument_needs_a_word(tmp_path, changes, told):
+    options = {"prefix": "A:", "port": 0, "interface": "127.0.0.1", "beacon_port": 0}
+    options |= {"directory": tmp_path}
+    with pytest.raises(ConfigurationError, match=told):
+        ServerOptions(**(options | changes)).check()
+    ServerOptions(**(options | changes), exposed=True).check()
+
+
+def test_free_port_is_no_default_port():
+    assert free_port() not in (5064, 5065)
+
+
+def test_server_that_cannot_start_says_why(capfd):
+    with pytest.raises(AcquisitionError, match="did not start"):
+        ServerProcess(specimen="nowhere.csv")
+    assert "nowhere.csv" in capfd.readouterr().err
+
+
+def test_real_time_takes_its_time():
+    with ServerProcess(prefix="ZPT:", speed=1.0, port=use_simulated_servers()[0]):
+        seen: list[float] = []
+        name = "ZPT:Stage:X"
+        readback = epics.PV(f"{name}.RBV", callback=lambda value, **_: seen.append(value))
+        assert readback.wait_for_connection(timeout=TIMEOUT_S)
+        begin = time.monotonic()
+        put(name, 200.0)
+        # 200 um at 500 um/s, 0.1 s to accelerate, 0.1 s to settle
+        assert time.monotonic() - begin == pytest.approx(0.6, abs=0.3)
+        assert len({round(value, 3) for value in seen}) > 3  # it was seen on its way
+        readback.disconnect()
+
+
+# Pacing, without a server
+
+
+def test_time_stands_still_for_a_grace_after_a_write_and_a_hold():
+    pacing = ClientPacing()
+    assert pacing.delay_s() == 0.0
+    pacing.written()
+    assert 0 < pacing.delay_s() <= 0.004
+    pacing.hold(5.0)
+    assert 4 < pacing.delay_s() <= 5.0
+
+
+def test_time_passes_at_once_for_a_leader_that_has_heard_all_news():
+    woken: list[bool] = []
+    pacing = ClientPacing(lambda: woken.append(True))
+    pacing.hold(5.0)
+    number = pacing.begin_news()
+    assert pacing.delay_s() is None
+    pacing.end_news()
+    pacing.go(number - 1)
+    assert pacing.delay_s() > 0.1
+    pacing.go(number)
+    assert pacing.delay_s() == 0.0
+    assert woken
+
+
+def test_readiness_line_is_json(server):
+    fields = {"port", "prefix", "instance", "pid", "directory"}
+    assert fields <= set(json.loads(json.dumps(vars(server), default=str)))
+    assert Database  # what the server's PVs are made of
