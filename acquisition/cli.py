@@ -40,7 +40,10 @@ Sample = Annotated[str, typer.Option(help="Powder to simulate: nmc622 or nmc811"
 SpecimenFile = Annotated[
     Path | None, typer.Option("--specimen", help="CSV file of a specimen of your own")
 ]
-Instrument = Annotated[str, typer.Option(help="'simulated', or an instrument file")]
+Instrument = Annotated[str, typer.Option(help="'simulated' or 'epics-simulated'")]
+Epics = Annotated[
+    bool, typer.Option("--epics", help="The simulated instrument behind an EPICS server")
+]
 Seed = Annotated[int, typer.Option(help="Seed of the simulated specimen and instrument")]
 Out = Annotated[Path, typer.Option(help="Folder for results and report")]
 Data = Annotated[
@@ -69,14 +72,16 @@ def screen(
     projections: Projections = 141,
     order: AngleOrder = Order.interlaced,
     data: Data = None,
+    epics: Epics = False,
 ) -> None:
     """Map a powder, take tomograms of the best regions, measure and report."""
     from .data_directory import check_writable
     from .progress import ScanProgress
-    from .session import open_session
+    from .session import EPICS_SIMULATED, open_session
     from .workflow import screen_sample
 
     check_writable(out)
+    instrument = EPICS_SIMULATED if epics else instrument
     with (
         open_session(
             instrument, sample=sample, seed=seed, specimen=specimen, data_dir=data
@@ -230,6 +235,21 @@ def report(
     with steps() as step:
         results = analyze_source(run, out, data_dir=data, again=False, progress=step)
     _conclude(results.document, out)
+
+
+@app.command(
+    context_settings={"ignore_unknown_options": True, "help_option_names": []},
+    epilog="Example: zoneplate ioc --prefix ZP: --sample nmc622 --directory frames/",
+)
+def ioc(
+    options: Annotated[
+        list[str] | None, typer.Argument(help="As `zoneplate ioc --help` says")
+    ] = None,
+) -> None:
+    """Serve the simulated microscope over EPICS Channel Access."""
+    from zoneplate.simulators.ioc.command import main as serve
+
+    raise typer.Exit(serve(options or []))
 
 
 @app.command(epilog="Example: zoneplate doctor")

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import hashlib
 import logging
 import tempfile
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -35,6 +37,9 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 SIMULATED = "simulated"
+EPICS_SIMULATED = "epics-simulated"
+"""The same instrument behind Channel Access, its server started for the session."""
+
 SAMPLES = {"nmc622": nmc622, "nmc811": nmc811}
 """Powders that can be simulated, by name."""
 
@@ -70,7 +75,9 @@ class Session:
         md: dict[str, Any],
         live: bool,
         clock: Any,
+        when_closed: Callable[[], Any] = lambda: None,
     ) -> None:
+        self._when_closed = when_closed
         self.microscope = microscope
         self.data = data
         self.md = md
@@ -169,6 +176,7 @@ class Session:
         self._journal.close()
         self._catalog.close()
         self._clock.close()
+        self._when_closed()
         for logger_name in LOGGED:
             logging.getLogger(logger_name).removeHandler(self._log)
         self._log.close()
@@ -217,7 +225,7 @@ def open_session(
     Parameters
     ----------
     instrument
-        `"simulated"`.
+        `"simulated"`, or `"epics-simulated"`: the same behind an EPICS server.
     sample
         Name of the sample; for the simulated instrument `"nmc622"` or `"nmc811"` unless a
         specimen is given.
@@ -253,27 +261,75 @@ def open_session(
             session.RE(tomography(session.microscope))
             session.catalog[-1].table()
     """
-    if str(instrument) != SIMULATED:
+    if str(instrument) not in (SIMULATED, EPICS_SIMULATED):
         raise ConfigurationError(
-            f"instrument {str(instrument)!r} is not available: this version drives 'simulated'"
+            f"instrument {str(instrument)!r} is not available: this version drives "
+            f"{SIMULATED!r} and {EPICS_SIMULATED!r}"
         )
     data = DataDirectory.choose(data_dir)
     data.create()
-    stage_specimen = _specimen(sample, seed, specimen)
-    microscope = simulated_microscope(
-        stage_specimen,
-        seed=seed,
-        imperfections=imperfections,
-        directory=data.frames,
-        speed=speed,
-        epoch_s=_epoch_s(data),
-    )
-    metadata: dict[str, Any] = {"sample": stage_specimen.name, "seed": seed, **(md or {})}
-    material = next((particle.material for particle in stage_specimen.particles), None)
+    on_stage = _specimen(sample, seed, specimen)
+    file = _keep_specimen(data, on_stage)
+    metadata: dict[str, Any] = {"sample": on_stage.name, "seed": seed, "specimen_file": str(file)}
+    material = next((particle.material for particle in on_stage.particles), None)
     if material is not None:
         metadata["material"] = material
-    metadata["specimen_file"] = str(_keep_specimen(data, stage_specimen))
-    return Session(microscope, data, md=metadata, live=live, clock=microscope.clock)
+    metadata.update(md or {})
+    epoch_s = _epoch_s(data)
+    if str(instrument) == SIMULATED:
+        microscope = simulated_microscope(
+            on_stage,
+            seed=seed,
+            imperfections=imperfections,
+            directory=data.frames,
+            speed=speed,
+            epoch_s=epoch_s,
+        )
+        return Session(microscope, data, md=metadata, live=live, clock=microscope.clock)
+    return _epics_session(
+        data, file, metadata, imperfections, live=live, seed=seed, speed=speed, epoch_s=epoch_s
+    )
+
+
+def _epics_session(
+    data: DataDirectory,
+    specimen_file: Path,
+    md: dict[str, Any],
+    imperfections: Imperfections | None,
+    *,
+    live: bool,
+    seed: int,
+    speed: float | None,
+    epoch_s: float,
+) -> Session:
+    """Start a server of the simulated microscope and connect to it."""
+    # libca reads its environment when it is first used: nobody who needs no EPICS loads it.
+    from zoneplate.devices.epics import epics_microscope
+    from zoneplate.devices.epics_environment import use_simulated_servers
+    from zoneplate.simulators.ioc import ServerProcess
+
+    port, beacon_port = use_simulated_servers()
+    server = ServerProcess(
+        directory=data.frames,
+        port=port,
+        beacon_port=beacon_port,
+        specimen=specimen_file,
+        seed=seed,
+        imperfections=dataclasses.asdict(imperfections) if imperfections is not None else None,
+        speed=speed,
+        epoch_s=epoch_s,
+    )
+    try:
+        microscope = epics_microscope(server.prefix, directory=data.frames, simulated=True)
+    except BaseException:
+        server.stop()
+        raise
+
+    def let_go() -> None:
+        microscope.destroy()
+        server.stop()
+
+    return Session(microscope, data, md=md, live=live, clock=microscope.clock, when_closed=let_go)
 
 
 def _log_to(file: Path) -> logging.Handler:
@@ -303,11 +359,11 @@ def _specimen(sample: str, seed: int, specimen: Specimen | str | Path | None) ->
 
 def _keep_specimen(data: DataDirectory, specimen: Specimen) -> Path:
     """Keep what is on the simulated stage under a name made from its content."""
-    with tempfile.NamedTemporaryFile(dir=data.specimens, suffix=".csv", delete=False) as file:
+    with tempfile.NamedTemporaryFile(dir=data.specimens, suffix=".h5", delete=False) as file:
         temporary = Path(file.name)
     specimen.save(temporary)
     digest = hashlib.sha256(temporary.read_bytes()).hexdigest()[:16]
-    return temporary.replace(data.specimens / f"{digest}.csv")
+    return temporary.replace(data.specimens / f"{digest}.h5")
 
 
 def _epoch_s(data: DataDirectory) -> float:

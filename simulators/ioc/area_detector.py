@@ -164,7 +164,8 @@ class AreaDetector:
             raise ConfigurationError("binning cannot change during an acquisition: stop it first")
         with self._clock.lock:
             self._camera.set_binning(value)
-        await self._cam.post({"BinX": value, "BinY": value})
+        names = ("BinX", "BinY", "BinX_RBV", "BinY_RBV")  # the chip bins both ways alike
+        await self._cam.post(dict.fromkeys(names, value))
         await self._show_format()
 
     async def _put_frame_type(self, value: str) -> None:

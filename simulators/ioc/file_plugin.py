@@ -62,7 +62,7 @@ class FilePlugin:
         pvs.enum("Capture", ("Done", "Capture"), on_put=self._put_capture, starts=True)
         pvs.integer("NumCapture", 0)
         pvs.integer("NumCaptured_RBV", 0, read_only=True)
-        pvs.integer("CreateDirectory", 0)
+        pvs.integer("CreateDirectory", 0, on_put=self._put_create)
         for name, value in (("LazyOpen", 1), ("SWMRMode", 1)):
             pvs.enum(name, ("Off", "On") if name == "SWMRMode" else YES_NO, value)
         pvs.enum("SWMRActive_RBV", ("Off", "Active"), 0, read_only=True)
@@ -71,10 +71,17 @@ class FilePlugin:
         pvs.complete(declared_pvs(HDF5Plugin_V34))
 
     async def _put_path(self, value: str) -> None:
-        path = self._checked(Path(value))
+        await self.pvs.post({"FilePath_RBV": value if value.endswith("/") else f"{value}/"})
+        await self._show_path()
+
+    async def _put_create(self, _: int) -> None:
+        await self._show_path()
+
+    async def _show_path(self) -> None:
+        """Say whether the folder exists, or will when it is needed."""
+        path = self._checked(Path(self.pvs["FilePath_RBV"].value))
         exists = path is not None and (path.is_dir() or self._may_create(path))
-        shown = value if value.endswith("/") else f"{value}/"
-        await self.pvs.post({"FilePath_RBV": shown, "FilePathExists_RBV": int(exists)})
+        await self.pvs.post({"FilePathExists_RBV": int(exists)})
 
     def _checked(self, path: Path) -> Path | None:
         """Return the path if it is below the folder of the server."""

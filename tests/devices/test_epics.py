@@ -24,19 +24,35 @@ from zoneplate.devices import AcquisitionError, ConfigurationError, epics_axis, 
 from zoneplate.devices.epics import EpicsMicroscope, epics_microscope
 from zoneplate.devices.epics_environment import use_simulated_servers
 from zoneplate.plans import mosaic, tomography
-from zoneplate.simulators import SimulatedMicroscope, attach, simulated_microscope
+from zoneplate.simulators import (
+    Particle,
+    SimulatedMicroscope,
+    Specimen,
+    attach,
+    simulated_microscope,
+)
 from zoneplate.simulators.ioc import ServerProcess
 
 pytestmark = pytest.mark.xdist_group("epics")
 
 PREFIX = "ZPE:"
+NMC622 = "LiNi0.6Mn0.2Co0.2O2@4.77"
 SEED = 3
 EPOCH_S = 1_800_000_000.0
 
 
-def start(directory: Path, **options: Any) -> ServerProcess:
+@pytest.fixture(scope="module")
+def specimen(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One particle: a server with it starts soon."""
+    path = tmp_path_factory.mktemp("specimen") / "specimen.csv"
+    Specimen(particles=(Particle("a", (3, 4, 5), (5, 5, 5), material=NMC622),)).save(path)
+    return path
+
+
+def start(directory: Path, specimen: Path, **options: Any) -> ServerProcess:
     port, beacon_port = use_simulated_servers()
     return ServerProcess(
+        specimen=specimen,
         prefix=options.pop("prefix", PREFIX),
         directory=directory,
         port=port,
@@ -54,8 +70,8 @@ def engine(microscope: Any) -> RunEngine:
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
-    with start(tmp_path_factory.mktemp("frames")) as process:
+def server(tmp_path_factory: pytest.TempPathFactory, specimen: Path) -> Iterator[ServerProcess]:
+    with start(tmp_path_factory.mktemp("frames"), specimen) as process:
         yield process
 
 
@@ -146,7 +162,7 @@ def test_same_scan_gives_the_same_frames_documents_and_times(tmp_path, asymmetri
     )
     mine, mine_s = short_scan(here, engine(here))
     here.clock.close()
-    with start(tmp_path, prefix="ZPT:", specimen=tmp_path / "specimen.csv") as process:
+    with start(tmp_path, tmp_path / "specimen.csv", prefix="ZPT:") as process:
         there = epics_microscope("ZPT:", directory=process.directory, simulated=True)
         theirs, theirs_s = short_scan(there, engine(there))
         there.destroy()
@@ -424,8 +440,8 @@ def test_pause_and_resume_repeat_nothing(epics, RE, record):
     assert keys.count(0) == 12
 
 
-def test_dead_server_ends_the_scan_and_a_new_one_is_found_again(tmp_path):
-    process = start(tmp_path, prefix="ZPK:")
+def test_dead_server_ends_the_scan_and_a_new_one_is_found_again(tmp_path, specimen):
+    process = start(tmp_path, specimen, prefix="ZPK:")
     device = epics_microscope("ZPK:", directory=process.directory, simulated=True)
     RE = engine(device)
     killed: list[float] = []
@@ -444,7 +460,7 @@ def test_dead_server_ends_the_scan_and_a_new_one_is_found_again(tmp_path):
     device.camera.unstage()
 
     begin = time.monotonic()
-    with start(tmp_path, prefix="ZPK:"):
+    with start(tmp_path, specimen, prefix="ZPK:"):
         device.wait_for_connection(timeout=10)
         while not device.clock.connected:
             time.sleep(0.05)
@@ -453,12 +469,12 @@ def test_dead_server_ends_the_scan_and_a_new_one_is_found_again(tmp_path):
         device.destroy()
 
 
-def test_server_that_was_restarted_behind_our_back_is_noticed(tmp_path):
-    process = start(tmp_path, prefix="ZPR:")
+def test_server_that_was_restarted_behind_our_back_is_noticed(tmp_path, specimen):
+    process = start(tmp_path, specimen, prefix="ZPR:")
     device = epics_microscope("ZPR:", directory=process.directory, simulated=True)
     device.camera.stage()
     process.kill()
-    with start(tmp_path, prefix="ZPR:"):
+    with start(tmp_path, specimen, prefix="ZPR:"):
         device.wait_for_connection(timeout=20)
         with pytest.raises(AcquisitionError, match="restarted during the scan"):
             device.camera.trigger()

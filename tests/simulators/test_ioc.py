@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import socket
@@ -30,8 +29,8 @@ from ophyd.utils import LimitError
 
 from zoneplate.devices import AcquisitionError, ConfigurationError
 from zoneplate.devices.epics_environment import free_port, use_simulated_servers
+from zoneplate.simulators import Particle, Specimen
 from zoneplate.simulators.ioc import ServerProcess
-from zoneplate.simulators.ioc.channels import Database
 from zoneplate.simulators.ioc.ophyd_pvs import declared_pvs
 from zoneplate.simulators.ioc.pacing import ClientPacing
 from zoneplate.simulators.ioc.server import ServerOptions
@@ -39,6 +38,7 @@ from zoneplate.simulators.ioc.server import ServerOptions
 pytestmark = pytest.mark.xdist_group("epics")
 
 PREFIX = "ZPI:"
+NMC622 = "LiNi0.6Mn0.2Co0.2O2@4.77"
 MOTOR = f"{PREFIX}Stage:Theta"
 X = f"{PREFIX}Stage:X"
 TIMEOUT_S = 10.0
@@ -47,13 +47,22 @@ CYCLES = int(os.environ.get("ZONEPLATE_SERVER_CYCLES", "5"))
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
+def specimen(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One particle: a server with it starts soon."""
+    path = tmp_path_factory.mktemp("specimen") / "specimen.csv"
+    Specimen(particles=(Particle("a", (3, 4, 5), (5, 5, 5), material=NMC622),)).save(path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory, specimen: Path) -> Iterator[ServerProcess]:
     port, beacon_port = use_simulated_servers()
     with ServerProcess(
         prefix=PREFIX,
         directory=tmp_path_factory.mktemp("frames"),
         port=port,
         beacon_port=beacon_port,
+        specimen=specimen,
         epoch_s=1_800_000_000.0,
     ) as process:
         yield process
@@ -396,8 +405,8 @@ def test_command_line_tools_read_and_write(server):
     assert "um" in told
 
 
-def test_two_servers_side_by_side_do_not_see_each_other(server):
-    with ServerProcess(prefix=PREFIX) as other:
+def test_two_servers_side_by_side_do_not_see_each_other(server, specimen):
+    with ServerProcess(prefix=PREFIX, specimen=specimen) as other:
         name = f"{PREFIX}Instance_RBV"
         assert server.instance in tool("caproto-get", "--no-repeater", name, port=server.port)
         assert other.instance in tool("caproto-get", "--no-repeater", name, port=other.port)
@@ -405,6 +414,49 @@ def test_two_servers_side_by_side_do_not_see_each_other(server):
         theirs = tool("caproto-get", "--no-repeater", X, port=other.port)
         assert float(theirs.split()[1].strip("[]")) == 0.0
     assert get(f"{PREFIX}Instance_RBV") == server.instance
+
+
+OPHYD_ASYNC = """
+import asyncio, sys
+from ophyd_async.epics.motor import Motor, MotorLimitsError
+
+async def main():
+    motor = Motor(sys.argv[1], name="motor")
+    await motor.connect(timeout=10)
+    await motor.set(20.0)
+    print(await motor.user_readback.get_value())
+    try:
+        await motor.set(500.0)
+    except MotorLimitsError:
+        print("refused")
+
+asyncio.run(main())
+"""
+
+
+def test_motor_of_ophyd_async_moves_and_refuses(server):
+    """In a process of its own: it brings another Channel Access library."""
+    folder = os.environ.get("ZONEPLATE_OPHYD_ASYNC", "")
+    environment = os.environ | {
+        "EPICS_CA_ADDR_LIST": f"127.0.0.1:{server.port}",
+        "EPICS_CA_AUTO_ADDR_LIST": "NO",
+        "PYTHONPATH": folder,
+    }
+
+    def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-c", *arguments]
+        return subprocess.run(
+            command, env=environment, capture_output=True, text=True, timeout=60, check=False
+        )
+
+    if run("import ophyd_async.epics.motor, aioca").returncode:
+        pytest.skip("ophyd-async[ca] is neither installed nor in $ZONEPLATE_OPHYD_ASYNC")
+    told = run(OPHYD_ASYNC, MOTOR)
+    assert told.returncode == 0, told.stderr
+    readback, refused = told.stdout.split()
+    assert float(readback) == pytest.approx(20.0, abs=0.02)
+    assert refused == "refused"
+    assert get(f"{MOTOR}.RBV") == pytest.approx(20.0, abs=0.02)
 
 
 # Starting and stopping
@@ -433,26 +485,15 @@ def test_server_listens_on_loopback_only(server):
 
 
 @needs_proc
-def test_starting_and_stopping_leaves_no_process_port_or_file(tmp_path):
+def test_starting_and_stopping_leaves_no_process_port_or_file(tmp_path, specimen):
     for cycle in range(CYCLES):
         folder = tmp_path / str(cycle)
-        process = ServerProcess(prefix="ZPC:", directory=folder)
+        process = ServerProcess(prefix="ZPC:", directory=folder, specimen=specimen)
         assert listening(process.port)
         assert process.stop() == 0
         assert not Path(f"/proc/{process.pid}").exists()
         assert not listening(process.port)
         assert list(folder.rglob("*")) == []
-
-
-def test_server_ends_on_sigterm_and_its_own_folder_goes():
-    with ServerProcess(prefix="ZPS:") as process:
-        assert process.directory.is_dir()
-        os.kill(process.pid, signal.SIGTERM)
-        deadline = time.monotonic() + TIMEOUT_S
-        while process.running and time.monotonic() < deadline:
-            time.sleep(0.02)
-        assert not process.running
-        assert not process.directory.exists()
 
 
 def test_taken_port_is_an_error_that_says_so():
@@ -491,8 +532,11 @@ def test_server_that_cannot_start_says_why(capfd):
     assert "nowhere.csv" in capfd.readouterr().err
 
 
-def test_real_time_takes_its_time():
-    with ServerProcess(prefix="ZPT:", speed=1.0, port=use_simulated_servers()[0]):
+def test_real_time_takes_its_time_and_sigterm_ends_it(specimen):
+    with ServerProcess(
+        prefix="ZPT:", speed=1.0, port=use_simulated_servers()[0], specimen=specimen
+    ) as process:
+        assert process.directory.is_dir()
         seen: list[float] = []
         name = "ZPT:Stage:X"
         readback = epics.PV(f"{name}.RBV", callback=lambda value, **_: seen.append(value))
@@ -503,6 +547,12 @@ def test_real_time_takes_its_time():
         assert time.monotonic() - begin == pytest.approx(0.6, abs=0.3)
         assert len({round(value, 3) for value in seen}) > 3  # it was seen on its way
         readback.disconnect()
+        os.kill(process.pid, signal.SIGTERM)
+        deadline = time.monotonic() + TIMEOUT_S
+        while process.running and time.monotonic() < deadline:
+            time.sleep(0.02)
+        assert not process.running
+        assert not process.directory.exists()  # it was the server's own
 
 
 # Pacing, without a server
@@ -529,9 +579,3 @@ def test_time_passes_at_once_for_a_leader_that_has_heard_all_news():
     pacing.go(number)
     assert pacing.delay_s() == 0.0
     assert woken
-
-
-def test_readiness_line_is_json(server):
-    fields = {"port", "prefix", "instance", "pid", "directory"}
-    assert fields <= set(json.loads(json.dumps(vars(server), default=str)))
-    assert Database  # what the server's PVs are made of
