@@ -62,10 +62,14 @@ class EpicsShutter(Shutter):
                 f"{SHUTTER_CLOSED!r}"
             )
 
+    def _travel_s(self) -> float:
+        travel_s: Any = self.travel_s.get()
+        return travel_s
+
     def set(self, value: str, **kwargs: Any) -> SettingStatus:
         """Open or close; the status is done when the blade has arrived."""
         self.check_value(value)
-        return self.state.set(value, patience_s=timeout_s(self.travel_s.get()))
+        return self.state.set(value, patience_s=timeout_s(self._travel_s()))
 
 
 class EpicsSource(Source):

@@ -85,11 +85,15 @@ class EpicsAxis(EpicsMotor):
 
     def expected_s(self, target: float) -> float:
         """Return how long a move from here to `target` takes, with settling."""
-        distance = target - self.position
+        velocity, acceleration_s = float(self.velocity.get()), float(self.acceleration.get())
         return (
-            move_time_s(distance, self.velocity.get(), self.acceleration.get())
+            move_time_s(target - self._position_now(), velocity, acceleration_s)
             + self._configuration.settle_s
         )
+
+    def _position_now(self, *, ask: bool = False) -> float:
+        """Return the readback as last posted, or as the server says now."""
+        return float(self.user_readback.get(use_monitor=False) if ask else self.position or 0.0)
 
     def read(self) -> dict[str, Any]:
         """Return readback and setpoint.
@@ -100,7 +104,8 @@ class EpicsAxis(EpicsMotor):
             If the server is gone.
         """
         with self._link.required():
-            return super().read()
+            reading: Any = super().read()
+            return reading
 
     def move(self, position: float, wait: bool = False, **kwargs: Any) -> EpicsMoveStatus:
         """Start a move.
@@ -134,7 +139,11 @@ class EpicsAxis(EpicsMotor):
                 request = _Request(position)
             request.statuses.append(status)
             status.guard(
-                self._link, patience_s, lambda: self._give_up(request, patience_s), clock_of(self)
+                self._link,
+                patience_s,
+                lambda: self._give_up(request, patience_s),
+                clock_of(self),
+                f"{self.name} did not arrive",
             )
             if request is not self._request:
                 self._request = request
@@ -178,12 +187,12 @@ class EpicsAxis(EpicsMotor):
                 return
             if not request.started:
                 return
-            readback = self.position
+            readback = self._position_now()
             if not self._near(readback, request):
                 # This may be the end of an earlier move: ask where things are now.
                 if not self.motor_done_move.get(use_monitor=False):
                     return
-                readback = self.user_readback.get(use_monitor=False)
+                readback = self._position_now(ask=True)
             self._request = None
         self._judge(request, readback)
 
@@ -206,7 +215,7 @@ class EpicsAxis(EpicsMotor):
                 f"{self.name} arrived with an alarm ({severity}): {where}; check its controller"
             )
         elif not self._near(readback, request):
-            setpoint = self.user_setpoint.get(use_monitor=False)
+            setpoint = float(self.user_setpoint.get(use_monitor=False))
             if abs(setpoint - request.target) > self._configuration.deadband:
                 what = "was stopped before it arrived"
             else:
@@ -222,9 +231,9 @@ class EpicsAxis(EpicsMotor):
         with self._request_lock:
             if self._request is request:
                 self._request = None
-        readback = self.position
+        readback = self._position_now()
         if self._link.up:
-            readback = self.user_readback.get(use_monitor=False)
+            readback = self._position_now(ask=True)
             if self.motor_done_move.get(use_monitor=False) and self._near(readback, request):
                 request.succeed()
                 return

@@ -8,7 +8,7 @@ and passes time up to the next news. A real instrument has no such clock.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from contextlib import contextmanager
 from typing import Any
 
@@ -48,7 +48,7 @@ class EpicsClock(Device):
     sleep = Component(EpicsSignal, "Sleep")
 
     def __init__(self, prefix: str = "", *, name: str = "clock", **kwargs: Any) -> None:
-        self._time_s = time.monotonic()
+        self._posted_s, self._speed, self._wall_s = 0.0, 0.0, time.monotonic()
         self._heard = 0
         self._led_s = -LEAD_KEPT_S
         self._hooked: tuple[Any, ...] = ()
@@ -58,8 +58,14 @@ class EpicsClock(Device):
         # By callback, not by `get`: what the news brought has then been dealt with.
         self.news.subscribe(self._news_posted, run=False)
 
-    def _time_posted(self, **_: Any) -> None:
-        self._time_s = time.monotonic()
+    def wait_for_connection(self, *args: Any, **kwargs: Any) -> None:
+        """Wait for the PVs, and for what they say."""
+        super().wait_for_connection(*args, **kwargs)
+        self._speed = float(self.running_speed.get())
+        self._time_posted(self.time.get())
+
+    def _time_posted(self, value: Any, **_: Any) -> None:
+        self._posted_s, self._wall_s = float(value), time.monotonic()
 
     def _news_posted(self, value: int, **_: Any) -> None:
         self._heard = value
@@ -68,12 +74,11 @@ class EpicsClock(Device):
     @property
     def speed(self) -> float | None:
         """Instrument seconds per wall second; None if as fast as possible."""
-        return self.running_speed.get() or None
+        return self._speed or None
 
     def now(self) -> float:
-        """Return the instrument time in seconds since 1970."""
-        elapsed_s = (time.monotonic() - self._time_s) * self.running_speed.get()
-        return self.time.get() + elapsed_s
+        """Return the instrument time in seconds since 1970; the last known without a server."""
+        return self._posted_s + (time.monotonic() - self._wall_s) * self._speed
 
     def call_later(self, delay_s: float, callback: Callable[[], None]) -> _Sleep:
         """Schedule `callback` in `delay_s` of instrument time."""
@@ -87,7 +92,7 @@ class EpicsClock(Device):
         self._pass_if_waiting()
 
     @contextmanager
-    def waiting_for(self, awaited: Any) -> Iterator[None]:
+    def waiting_for(self, awaited: Any) -> Generator[None]:
         """Let time pass inside the block."""
         self._awaited.append(awaited)
         self._pass_if_waiting()

@@ -138,7 +138,8 @@ class Setting(EpicsSignal):
             conclude()
             status.hurry(min(patience_s, REFUSED_AFTER_S))
 
-        status.guard(self._link, patience_s, too_late, clock_of(self))
+        what = f"{self.name} did not become {value!r}"
+        status.guard(self._link, patience_s, too_late, clock_of(self), what)
         if status.done:
             return status
         try:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from contextlib import contextmanager, nullcontext
 from typing import Any, Protocol
 
@@ -14,6 +15,10 @@ from .errors import AcquisitionError
 
 class WaitableClock(Protocol):
     """An instrument clock that wants to know when somebody waits."""
+
+    def now(self) -> float:
+        """Return the instrument time."""
+        ...
 
     def waiting_for(self, awaited: Any) -> Any:
         """Return a context in which time passes until `awaited` is done."""
@@ -43,7 +48,8 @@ class Guarded(StatusBase):
         link: Link,
         patience_s: float,
         too_late: Callable[[], None],
-        clock: WaitableClock | None = None,
+        clock: WaitableClock | None,
+        what: str,
     ) -> None:
         """Watch the deadline and the connection.
 
@@ -56,7 +62,10 @@ class Guarded(StatusBase):
         too_late
             See above.
         clock
-            Told when somebody waits.
+            Told when somebody waits. Where its time jumps, success after the deadline in
+            instrument time is a failure too.
+        what
+            What has not happened then, such as "the motor did not arrive".
         """
         self._once = threading.Lock()
         self._concluded = False
@@ -64,6 +73,8 @@ class Guarded(StatusBase):
         if clock is not None and self.takes_time:
             clock.working()
         self._timer = self._start_timer(patience_s)
+        self._what, self._patience_s = what, patience_s
+        self._deadline_s = clock.now() + patience_s if clock is not None else math.inf
         link.add(self)
 
     def hurry(self, patience_s: float) -> None:
@@ -74,8 +85,13 @@ class Guarded(StatusBase):
                 self._timer = self._start_timer(patience_s)
 
     def succeed(self) -> None:
-        """End well, unless it has ended."""
-        if self._conclude():
+        """End well, unless it has ended or comes too late."""
+        if self._clock is not None and self._clock.now() > self._deadline_s:
+            self.fail(
+                f"{self._what} within {self._patience_s:.1f} s; see what holds it up, then repeat "
+                "the scan"
+            )
+        elif self._conclude():
             self.set_finished()
 
     def fail(self, message: str, error: type[Exception] = AcquisitionError) -> None:
@@ -167,7 +183,7 @@ class Link:
             raise AcquisitionError(self.complaint)
 
     @contextmanager
-    def required(self) -> Iterator[None]:
+    def required(self) -> Generator[None]:
         """Raise what goes wrong inside, because the server is gone, as our error."""
         try:
             yield

@@ -159,9 +159,11 @@ class SimulatedCamera(Camera):
     def resume(self) -> None:
         """Go on after a pause."""
 
-    def describe(self) -> dict[str, Any]:
+    # ophyd declares a type variable as the type of the keys.
+    def describe(self) -> dict[str, Any]:  # pyright: ignore[reportIncompatibleMethodOverride]
         """Describe the scalars, and the frames when they are kept."""
-        return super().describe() | self._frames.describe(self._shape)
+        scalars: Any = super().describe()
+        return scalars | self._frames.describe(self._shape)
 
     def collect_asset_docs(self) -> Iterator[tuple[str, dict[str, Any]]]:
         """Announce the frame taken since the last call."""

@@ -56,6 +56,8 @@ class CameraModel:
     ----------
     mean_counts, maximum_counts, saturated_fraction, dead_rows
         Of the last frame: mean and maximum, share of pixels at full well, rows that read nothing.
+    last_frame
+        The last frame that was read out.
     """
 
     def __init__(
@@ -69,6 +71,7 @@ class CameraModel:
         self._faults = faults
         self.saturated_fraction = 0.0
         self.dead_rows: list[int] = []
+        self.last_frame: NDArray[np.uint16] | None = None
         self.configuration = configuration
         self.exposure_s = 1.0
         self.binning = 8
@@ -217,6 +220,7 @@ class CameraModel:
         if self._faults.fires("dead_row", frame=number):
             frame = frame.copy()
             frame[len(frame) // 2] = 0
+        self.last_frame = frame
         self.mean_counts = float(frame.mean())
         self.maximum_counts = int(frame.max())
         self.saturated_fraction = float((frame >= self.configuration.full_well_adu).mean())

@@ -55,17 +55,6 @@ UINT16 = DATA_TYPES.index("UInt16")
 DRIVER_PORT = "CAM"
 
 
-class ObservedInstrument(SimulatedInstrument):
-    """An instrument that remembers the frame it exposed last."""
-
-    last_frame: NDArray[np.uint16] | None = None
-
-    def frame(self, exposure_s: float, binning: int, number: int) -> NDArray[np.uint16]:
-        """Return what the camera records, and remember it."""
-        self.last_frame = super().frame(exposure_s, binning, number)
-        return self.last_frame
-
-
 class AreaDetector:
     """The camera's PVs and what they do.
 
@@ -80,7 +69,7 @@ class AreaDetector:
     """
 
     def __init__(
-        self, database: Database, instrument: ObservedInstrument, file_plugin: FilePlugin
+        self, database: Database, instrument: SimulatedInstrument, file_plugin: FilePlugin
     ) -> None:
         self._database = database
         self._instrument = instrument
@@ -122,6 +111,8 @@ class AreaDetector:
         for name in ("ArraySizeX", "ArraySizeY", "ArraySizeZ", "ArraySize"):
             pvs.integer(name + READBACK, 0, read_only=True)
         pvs.integer("NumImagesCounter_RBV", 0, read_only=True)
+        pvs.number("SaturatedFraction_RBV", 0.0, read_only=True)
+        pvs.text("DeadRows_RBV", "", read_only=True)
         pvs.string("PortName_RBV", DRIVER_PORT, read_only=True)
         pvs.text("Manufacturer_RBV", "zoneplate", read_only=True)
         pvs.text("Model_RBV", self._instrument.configuration.name, read_only=True)
@@ -227,17 +218,19 @@ class AreaDetector:
 
     def _read_out(self, error: Exception | None) -> None:
         """Take note of a frame, start the next if there is one, and tell the clients."""
-        camera, frame = self._camera, self._instrument.last_frame
+        camera, frame = self._camera, self._camera.last_frame
         assert frame is not None
         self._frames += 1
         self._remaining -= 1
         more = self._remaining > 0
         started_s = camera.exposure_start_s
+        stored = len(camera.file) if camera.file is not None else 0
         facts = {
             "number": camera.frame_number,
             "frames": self._frames,
             "stamp_s": started_s - EPICS_EPOCH_S,
-            "stored": len(camera.file) if camera.file is not None else 0,
+            "saturated": camera.saturated_fraction,
+            "dead_rows": " ".join(str(row) for row in camera.dead_rows),
         }
         if more:
             period_s = self._cam["AcquirePeriod"].value
@@ -246,7 +239,7 @@ class AreaDetector:
 
         async def news(time_s: float) -> None:
             await self._show_frame(frame, facts, time_s)
-            await self._file.show_result(error, facts["stored"], time_s)
+            await self._file.show_result(error, stored, time_s)
             if more:
                 await self._cam.post({"DetectorState_RBV": ACQUIRE}, time_s)
             else:
@@ -288,6 +281,8 @@ class AreaDetector:
         await cam.post(
             {
                 "NumImagesCounter_RBV": cam["NumImagesCounter_RBV"].value + 1,
+                "SaturatedFraction_RBV": facts["saturated"],
+                "DeadRows_RBV": facts["dead_rows"],
                 "ArrayCounter": facts["frames"],
                 "ArrayCounter_RBV": facts["frames"],
             },

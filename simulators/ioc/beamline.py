@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import json
 
 from zoneplate.devices.errors import ConfigurationError
 from zoneplate.devices.microscope import SHUTTER_CLOSED, SHUTTER_OPEN
+from zoneplate.simulators.faults import FaultBus
 from zoneplate.simulators.instrument import SimulatedInstrument
 
 from .channels import Database
+
+LOG_LENGTH = 16384
+"""Bytes of the list of faults that happened."""
 
 SHUTTER_STATES = (SHUTTER_CLOSED, SHUTTER_OPEN)
 
@@ -17,6 +22,8 @@ class SourcePVs:
     """`Source:Current`, the relative intensity, and the photon energy."""
 
     def __init__(self, database: Database, instrument: SimulatedInstrument) -> None:
+        self._database = database
+        database.before_news.append(self._show_current)
         self._source = instrument.source
         self._lock = instrument.clock.lock
         self._current = database.number(
@@ -29,7 +36,11 @@ class SourcePVs:
         if not value >= 0:
             raise ConfigurationError(f"a beam of intensity {value:g} is not possible: 0 or more")
         with self._lock:
-            self._source.current = value
+            self._source.intensity = value
+
+    async def _show_current(self, time_s: float) -> None:
+        """Post the intensity if it has changed by itself."""
+        await self._database.post({self._current: self._source.current}, time_s)
 
 
 class ShutterPVs:
@@ -112,6 +123,45 @@ class ClockPVs:
 
         self._clock.call_later(value, lambda: self._database.tell(news))
         await over
+
+
+class FaultPVs:
+    """Faults on demand, over Channel Access.
+
+    `Fault:Arm` takes the arguments of `FaultBus.arm` as a JSON object, such as
+    ``{"name": "frame_dropped", "at_frame": 40}``; `Fault:Clear` disarms everything;
+    `Fault:Fired_RBV` counts what happened, `Fault:Log_RBV` lists it as JSON, newest last, as much
+    as fits.
+    """
+
+    def __init__(self, database: Database, bus: FaultBus) -> None:
+        self._database, self._bus = database, bus
+        database.text("Fault:Arm", on_put=self._put_arm)
+        database.integer("Fault:Clear", 0, on_put=self._put_clear)
+        self._fired = database.integer("Fault:Fired_RBV", 0, read_only=True)
+        self._log = database.text("Fault:Log_RBV", length=LOG_LENGTH, read_only=True)
+        database.before_news.append(self._show_log)
+
+    async def _put_arm(self, value: str) -> None:
+        try:
+            arguments = json.loads(value)
+            with self._database.clock.lock:
+                self._bus.arm(**arguments)
+        except (TypeError, ValueError) as error:
+            raise ConfigurationError(f"fault {value!r} cannot be armed: {error}") from error
+
+    async def _put_clear(self, value: int) -> None:
+        with self._database.clock.lock:
+            self._bus.clear()
+
+    async def _show_log(self, time_s: float) -> None:
+        log = self._bus.log
+        if len(log) == self._fired.value:
+            return
+        entries = [{"name": e.name, "time_s": e.time_s, "what": e.what} for e in log]
+        while len(json.dumps(entries)) > LOG_LENGTH:
+            del entries[0]
+        await self._database.post({self._log: json.dumps(entries), self._fired: len(log)}, time_s)
 
 
 class IdentityPVs:

@@ -175,9 +175,9 @@ class Database:
         """Add a short text."""
         return self._add(name, StringChannel(value=value), **options)
 
-    def text(self, name: str, value: str = "", **options: Any) -> Any:
+    def text(self, name: str, value: str = "", *, length: int = TEXT_LENGTH, **options: Any) -> Any:
         """Add a long text."""
-        channel = TextChannel(value=value or "\0", max_length=TEXT_LENGTH, string_encoding="utf-8")
+        channel = TextChannel(value=value or "\0", max_length=length, string_encoding="utf-8")
         return self._add(name, channel, **options)
 
     def array(self, name: str, length: int, **options: Any) -> Any:

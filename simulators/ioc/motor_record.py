@@ -360,7 +360,10 @@ class MotorRecord:
         await self._post(DLLM=dial[0], DHLM=dial[1], LLM=user[0], HLM=user[1])
         for field in _POSITION_FIELDS:
             low, high = dial if field.startswith("D") else user
+            # Not posted: caproto would send it to those who asked for values only, and ophyd would
+            # take the old limits of that event for the new ones.
             await self._fields[field].write_metadata(
+                publish=False,
                 lower_ctrl_limit=low,
                 upper_ctrl_limit=high,
                 lower_disp_limit=low,

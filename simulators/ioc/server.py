@@ -31,11 +31,11 @@ from zoneplate.devices.epics_environment import DEFAULT_PORTS, free_port
 from zoneplate.devices.errors import AcquisitionError, ConfigurationError
 from zoneplate.simulators.clock import VirtualClock
 from zoneplate.simulators.imperfections import Imperfections
-from zoneplate.simulators.instrument import AXES
+from zoneplate.simulators.instrument import AXES, SimulatedInstrument
 from zoneplate.simulators.specimen import Specimen
 
-from .area_detector import DRIVER_PORT, AreaDetector, ObservedInstrument
-from .beamline import ClockPVs, IdentityPVs, OpticsPVs, ShutterPVs, SourcePVs
+from .area_detector import DRIVER_PORT, AreaDetector
+from .beamline import ClockPVs, FaultPVs, IdentityPVs, OpticsPVs, ShutterPVs, SourcePVs
 from .channels import Database
 from .file_plugin import FilePlugin
 from .motor_record import MotorRecord
@@ -103,7 +103,8 @@ class _Context(Context):
 
     announces = False
 
-    async def broadcast_beacon_loop(self) -> None:
+    # pyright takes caproto's loop without an end for one that must have none.
+    async def broadcast_beacon_loop(self) -> None:  # pyright: ignore[reportIncompatibleMethodOverride]
         if self.announces:
             await super().broadcast_beacon_loop()
 
@@ -119,7 +120,7 @@ class _Context(Context):
     async def _bind_tcp_sockets_with_consistent_port_number(
         self, make_socket: Callable[[str, int], Any]
     ) -> tuple[int, dict[str, socket.socket]]:
-        port = self.ca_server_port
+        port: Any = self.ca_server_port
         try:
             sockets = {
                 interface: await make_socket(interface, port) for interface in self.interfaces
@@ -169,7 +170,7 @@ class MicroscopeServer:
         pacing = ClientPacing()
         clock = VirtualClock(epoch_s, speed, idleness=pacing if speed is None else None)
         pacing.wake = clock.wake
-        self.instrument = ObservedInstrument(configuration, specimen, clock, imperfections, seed)
+        self.instrument = SimulatedInstrument(configuration, specimen, clock, imperfections, seed)
         database = self._database = Database(options.prefix, clock, pacing)
         IdentityPVs(database, self.instrument, self.instance_id)
         ClockPVs(database)
@@ -181,6 +182,7 @@ class MicroscopeServer:
         SourcePVs(database, self.instrument)
         ShutterPVs(database, self.instrument)
         OpticsPVs(database, self.instrument)
+        FaultPVs(database, self.instrument.faults)
 
     @property
     def pv_names(self) -> list[str]:
@@ -237,10 +239,11 @@ async def run_until_told(
         with contextlib.suppress(NotImplementedError):  # Windows has no such handlers
             loop.add_signal_handler(number, told.set)
     serving = asyncio.create_task(server.serve(ready))
-    others = [asyncio.create_task(told.wait())]
+    telling: asyncio.Task[Any] = asyncio.create_task(told.wait())
+    others: list[asyncio.Task[Any]] = [telling]
     if watch_stdin:
         others.append(asyncio.create_task(_tell_when_stdin_closes(told)))
-    await asyncio.wait({serving, others[0]}, return_when=asyncio.FIRST_COMPLETED)
+    await asyncio.wait({serving, telling}, return_when=asyncio.FIRST_COMPLETED)
     for task in (*others, serving):
         task.cancel()
     with contextlib.suppress(asyncio.CancelledError):
