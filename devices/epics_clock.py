@@ -7,6 +7,7 @@ and passes time up to the next news. A real instrument has no such clock.
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable, Generator, Iterable
 from contextlib import contextmanager
@@ -31,7 +32,8 @@ class _Sleep:
         """Make it not happen."""
         self._callback = None
 
-    def over(self, **_: Any) -> None:
+    def over(self) -> None:
+        """Call back, unless cancelled."""
         callback, self._callback = self._callback, None
         if callback is not None:
             callback()
@@ -83,7 +85,14 @@ class EpicsClock(Device):
     def call_later(self, delay_s: float, callback: Callable[[], None]) -> _Sleep:
         """Schedule `callback` in `delay_s` of instrument time."""
         sleep = _Sleep(callback)
-        self.sleep.put(delay_s, use_complete=True, callback=sleep.over)
+
+        def over(**_: Any) -> None:
+            # The answer to a put may arrive before the time that was posted before it.
+            with contextlib.suppress(TimeoutError, ConnectionError):
+                self._time_posted(self.time.get(use_monitor=False))
+            sleep.over()
+
+        self.sleep.put(delay_s, use_complete=True, callback=over)
         return sleep
 
     def waiting_hook(self, statuses: Iterable[Any] | None) -> None:
