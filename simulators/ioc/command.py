@@ -19,6 +19,7 @@ from zoneplate.simulators.imperfections import Imperfections
 from zoneplate.simulators.powders import nmc622, nmc811
 from zoneplate.simulators.specimen import Specimen
 
+from .pacing import GRACE_S
 from .server import MicroscopeServer, ServerOptions, run_until_told
 
 SAMPLES = {"nmc622": nmc622, "nmc811": nmc811}
@@ -45,6 +46,8 @@ def _parser() -> argparse.ArgumentParser:
     add("--directory", type=Path, help="where frames are written; a folder that goes, by default")
     add("--speed", type=float, help="1 for real time; as fast as can be computed by default")
     add("--epoch", type=float, help="instrument time at the start, s since 1970; now by default")
+    grace = "wall seconds without a client's write after which time passes (default %(default)s)"
+    add("--grace", type=float, default=GRACE_S, help=grace)
     add("--keep-running", action="store_true", help="do not end with standard input")
     return parser
 
@@ -87,6 +90,7 @@ def _serve(given: argparse.Namespace, directory: Path) -> None:
         given.seed,
         speed=given.speed,
         epoch_s=given.epoch,
+        grace_s=given.grace,
     )
 
     def say_ready() -> None:

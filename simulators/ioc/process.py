@@ -49,6 +49,9 @@ class ServerProcess:
         None: as fast as can be computed, 1: real time.
     epoch_s
         Instrument time at the start; now if None.
+    grace_s
+        Wall time without a client's write after which time passes, if no client leads; the
+        default of the server if None.
 
     Attributes
     ----------
@@ -75,6 +78,7 @@ class ServerProcess:
         imperfections: dict[str, Any] | None = None,
         speed: float | None = None,
         epoch_s: float | None = None,
+        grace_s: float | None = None,
     ) -> None:
         command = [sys.executable, "-m", "zoneplate.simulators.ioc"]
         options = {
@@ -88,6 +92,7 @@ class ServerProcess:
             "instrument": instrument,
             "imperfections": json.dumps(imperfections) if imperfections else None,
             "speed": speed,
+            "grace": grace_s,
             "epoch": repr(epoch_s) if epoch_s is not None else None,
         }
         for name, value in options.items():

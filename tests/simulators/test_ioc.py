@@ -64,6 +64,7 @@ def server(tmp_path_factory: pytest.TempPathFactory, specimen: Path) -> Iterator
         beacon_port=beacon_port,
         specimen=specimen,
         epoch_s=1_800_000_000.0,
+        grace_s=0.03,  # for a loaded computer
     ) as process:
         yield process
 
@@ -565,7 +566,7 @@ def test_time_stands_still_for_a_grace_after_a_write_and_a_hold():
     pacing = ClientPacing()
     assert pacing.delay_s() == 0.0
     pacing.written()
-    assert 0 < pacing.delay_s() <= 0.004
+    assert 0 < pacing.delay_s() <= 0.01
     pacing.hold(5.0)
     assert 4 < pacing.delay_s() <= 5.0
 
