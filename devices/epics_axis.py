@@ -9,6 +9,7 @@ and calls a move that was stopped or fell short a success. This one does neither
 
 from __future__ import annotations
 
+import math
 import threading
 from dataclasses import dataclass, field
 from typing import Any
@@ -64,6 +65,12 @@ class EpicsAxis(EpicsMotor):
         self._configuration = configuration
 
     @property
+    def position(self) -> float:
+        """Where the encoder says the axis is; the last that was heard, without a server."""
+        where: Any = self._position
+        return where if where is not None else math.nan
+
+    @property
     def moving(self) -> bool:
         """Whether the axis is moving or settling."""
         return not self.motor_done_move.get()
@@ -93,7 +100,7 @@ class EpicsAxis(EpicsMotor):
 
     def _position_now(self, *, ask: bool = False) -> float:
         """Return the readback as last posted, or as the server says now."""
-        return float(self.user_readback.get(use_monitor=False) if ask else self.position or 0.0)
+        return float(self.user_readback.get(use_monitor=False) if ask else self.position)
 
     def read(self) -> dict[str, Any]:
         """Return readback and setpoint.

@@ -7,7 +7,7 @@ and passes time up to the next news. A real instrument has no such clock.
 
 from __future__ import annotations
 
-import contextlib
+import threading
 import time
 from collections.abc import Callable, Generator, Iterable
 from contextlib import contextmanager
@@ -18,6 +18,9 @@ from ophyd import Component, Device, EpicsSignal, EpicsSignalRO
 HOLD_S = 1.0
 """Time stands still for so long after a sign of work; a client that is gone holds nothing up."""
 
+ROUNDING_S = 1e-6
+"""Times since 1970 are good to a quarter of this."""
+
 LEAD_KEPT_S = 2.0
 """The server still takes us for the leader so long after we said anything, and longer."""
 
@@ -25,7 +28,8 @@ LEAD_KEPT_S = 2.0
 class _Sleep:
     """One call to `call_later`."""
 
-    def __init__(self, callback: Callable[[], None]) -> None:
+    def __init__(self, due_s: float, callback: Callable[[], None]) -> None:
+        self.due_s = due_s
         self._callback: Callable[[], None] | None = callback
 
     def cancel(self) -> None:
@@ -52,6 +56,8 @@ class EpicsClock(Device):
     def __init__(self, prefix: str = "", *, name: str = "clock", **kwargs: Any) -> None:
         self._posted_s, self._speed, self._wall_s = 0.0, 0.0, time.monotonic()
         self._heard = 0
+        self._lock = threading.Lock()
+        self._sleeps: list[_Sleep] = []
         self._led_s = -LEAD_KEPT_S
         self._hooked: tuple[Any, ...] = ()
         self._awaited: list[Any] = []
@@ -68,6 +74,11 @@ class EpicsClock(Device):
 
     def _time_posted(self, value: Any, **_: Any) -> None:
         self._posted_s, self._wall_s = float(value), time.monotonic()
+        with self._lock:
+            over = [sleep for sleep in self._sleeps if sleep.due_s <= self._posted_s + ROUNDING_S]
+            self._sleeps = [sleep for sleep in self._sleeps if sleep not in over]
+        for sleep in over:
+            sleep.over()
 
     def _news_posted(self, value: int, **_: Any) -> None:
         self._heard = value
@@ -84,15 +95,12 @@ class EpicsClock(Device):
 
     def call_later(self, delay_s: float, callback: Callable[[], None]) -> _Sleep:
         """Schedule `callback` in `delay_s` of instrument time."""
-        sleep = _Sleep(callback)
-
-        def over(**_: Any) -> None:
-            # The answer to a put may arrive before the time that was posted before it.
-            with contextlib.suppress(TimeoutError, ConnectionError):
-                self._time_posted(self.time.get(use_monitor=False))
-            sleep.over()
-
-        self.sleep.put(delay_s, use_complete=True, callback=over)
+        sleep = _Sleep(self.now() + delay_s, callback)
+        with self._lock:
+            self._sleeps.append(sleep)
+        # The server stops its time then, with news. Its answer to the put is no use: it may come
+        # before or after them.
+        self.sleep.put(delay_s)
         return sleep
 
     def waiting_hook(self, statuses: Iterable[Any] | None) -> None:

@@ -8,13 +8,33 @@ from collections.abc import Callable, Generator, Iterable
 from contextlib import contextmanager, nullcontext
 from typing import Any, Protocol
 
+from epics.ca import ChannelAccessException, ChannelAccessGetFailure
 from ophyd.status import DeviceStatus, MoveStatus, Status, StatusBase
 
 from .errors import AcquisitionError
 
 
+SERVER_IS_GONE = (
+    TimeoutError,
+    ConnectionError,
+    ChannelAccessException,
+    ChannelAccessGetFailure,
+)
+"""What ophyd and pyepics raise when a server goes while they speak with it."""
+
+
+BUSY_S = 10.0
+"""Wall time by which a wait on a clock that jumps may be longer than in instrument time: such a
+clock stands still while a busy computer computes. What took too long is judged by the clock."""
+
+
 class WaitableClock(Protocol):
     """An instrument clock that wants to know when somebody waits."""
+
+    @property
+    def speed(self) -> float | None:
+        """Instrument seconds per wall second; None for a clock that jumps."""
+        ...
 
     def now(self) -> float:
         """Return the instrument time."""
@@ -72,7 +92,8 @@ class Guarded(StatusBase):
         self._link, self._clock, self._too_late = link, clock, too_late
         if clock is not None and self.takes_time:
             clock.working()
-        self._timer = self._start_timer(patience_s)
+        jumps = clock is not None and clock.speed is None
+        self._timer = self._start_timer(patience_s + (BUSY_S if jumps else 0.0))
         self._what, self._patience_s = what, patience_s
         self._deadline_s = clock.now() + patience_s if clock is not None else math.inf
         link.add(self)
@@ -187,7 +208,7 @@ class Link:
         """Raise what goes wrong inside, because the server is gone, as our error."""
         try:
             yield
-        except (TimeoutError, ConnectionError) as error:
+        except SERVER_IS_GONE as error:
             raise AcquisitionError(f"{self.complaint} ({error})") from error
 
     def add(self, status: Guarded) -> None:
