@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test lint types bench docs clean format setup
+.PHONY: demo test campaign server-cycles lint types bench docs clean format setup
 
 # The environment is made again when what it is made from changes.
 $(VENV)/.ready: pyproject.toml
@@ -24,6 +24,12 @@ demo: $(VENV)/.ready  ## screen a simulated NMC622 powder; ends with the path of
 
 test: $(VENV)/.ready-for-tests  ## all tests
 	$(BIN)/python -m pytest -n 2 --dist loadfile
+
+campaign: $(VENV)/.ready-for-tests  ## every fault in every plan, on both faces (2.5 min)
+	ZONEPLATE_CAMPAIGN=whole $(BIN)/python -m pytest -q tests/campaign
+
+server-cycles: $(VENV)/.ready-for-tests  ## start and stop the EPICS server 20 times
+	ZONEPLATE_SERVER_CYCLES=20 $(BIN)/python -m pytest -q tests/simulators/test_ioc.py -k starting_and_stopping
 
 lint: $(VENV)/.ready-for-tests  ## style and layers
 	$(BIN)/ruff check .

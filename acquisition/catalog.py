@@ -8,21 +8,20 @@ Every access here first waits until all runs that are finished have been entered
 from __future__ import annotations
 
 import atexit
-import contextlib
 import hashlib
 import json
 import logging
 import os
 import secrets
-import subprocess
 import sys
 import threading
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import IO, TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
+from .catalog_process import CatalogProcess
 from .journal import is_finished, journals, uid_of
 
 if TYPE_CHECKING:
@@ -31,10 +30,12 @@ if TYPE_CHECKING:
 KEY_VARIABLE = "ZONEPLATE_CATALOG_KEY"
 """Environment variable that carries the API key to the catalog process."""
 
+DATABASE_VARIABLE = "ZONEPLATE_CATALOG_DATABASE"
+"""Environment variable that carries the PostgreSQL database (and its password) to it."""
+
 _SERVICE = "zoneplate.acquisition.catalog_service"
 _POLL_S = 0.05
 _ATTEMPTS = 3
-_CLOSE_S = 40.0
 _LOG_TAIL_BYTES = 2000
 
 logger = logging.getLogger(__name__)
@@ -57,7 +58,8 @@ class CatalogFolder:
     data_dir : str or Path
         Journals are in ``journal``, the embedded catalog and its log in ``catalog``.
     uri : str, optional
-        The Tiled server elsewhere that runs are entered into, if it is not the embedded one.
+        The Tiled server elsewhere, or the database, that runs are entered into, if it is not the
+        catalog in the data directory.
     """
 
     def __init__(self, data_dir: str | Path, uri: str | None = None) -> None:
@@ -110,10 +112,11 @@ class _Catalog:
         container: str,
         readable: Iterable[str | Path],
         timeout_s: float,
+        database: str | None = None,
     ) -> None:
         self.data_dir = Path(data_dir)
         self.timeout_s = timeout_s
-        self._folder = CatalogFolder(self.data_dir, uri)
+        self._folder = CatalogFolder(self.data_dir, uri or database)
         self._container = container
         self._uri = uri
         self._key = api_key or secrets.token_hex(32)
@@ -123,11 +126,12 @@ class _Catalog:
         self._command += ["--uri", uri] if uri else []
         for path in readable:
             self._command += ["--readable", str(path)]
+        self._database = database or ""
         self._guard = threading.RLock()
-        self._service: _Service | None = None
+        self._service: CatalogProcess | None = None
         self._early_ends = 0
         self._entered: set[str] = set()
-        self._broker: tuple[_Service, Broker] | None = None
+        self._broker: tuple[CatalogProcess, Broker] | None = None
         self._closed = False
 
     def start(self) -> None:
@@ -147,7 +151,8 @@ class _Catalog:
                 )
             if service is not None:
                 logger.warning("the catalog process ended; it is started again")
-            self._service = _Service(self._command, self._key, self._folder.log)
+            secret = {KEY_VARIABLE: self._key, DATABASE_VARIABLE: self._database}
+            self._service = CatalogProcess(self._command, secret, self._folder.log)
             atexit.register(self.close)
 
     def wait_until_caught_up(self, timeout_s: float | None = None) -> None:
@@ -166,6 +171,15 @@ class _Catalog:
         if failed := self._wait(self.timeout_s if timeout_s is None else timeout_s):
             reasons = "; ".join(f"{uid}: {error}" for uid, error in failed.items())
             raise CatalogError(f"{len(failed)} runs could not be entered ({reasons})")
+
+    def forget_entered(self) -> None:
+        """Look at every run again, to be called before the first access.
+
+        The list of runs that were entered is kept here; a shared catalog may have been restored
+        from a backup since, or made anew. Runs that are there whole are left alone.
+        """
+        self._entered.clear()
+        self._folder.entered.unlink(missing_ok=True)
 
     @property
     def broker(self) -> Broker:
@@ -290,7 +304,7 @@ class _Catalog:
             self._entered.update(self._folder.read_entered())
         return {uid for uid in paths.keys() - self._entered if is_finished(paths[uid])}
 
-    def _connect(self, service: _Service, container: str) -> Broker:
+    def _connect(self, service: CatalogProcess, container: str) -> Broker:
         from databroker.v1 import Broker
         from tiled.client import from_uri
 
@@ -316,6 +330,9 @@ class EmbeddedCatalog(_Catalog):
         Journals are read from its ``journal``, the catalog is kept in its ``catalog``.
     readable : sequence of paths, optional
         Further folders that hold frames; those under `data_dir` can be read anyhow.
+    database : str, optional
+        ``postgresql://user:password@host/name``: keep the runs there instead of in SQLite files;
+        readings go to a second database ``name_tables``. Both are made if there are none.
     timeout_s : float
         Longest wait of an access, in seconds.
 
@@ -330,6 +347,7 @@ class EmbeddedCatalog(_Catalog):
         data_dir: str | Path,
         *,
         readable: Sequence[str | Path] = (),
+        database: str | None = None,
         timeout_s: float = 120.0,
     ) -> None:
         super().__init__(
@@ -339,6 +357,7 @@ class EmbeddedCatalog(_Catalog):
             container="raw",
             readable=readable,
             timeout_s=timeout_s,
+            database=database,
         )
 
 
@@ -378,61 +397,3 @@ class RemoteCatalog(_Catalog):
             readable=(),
             timeout_s=timeout_s,
         )
-
-
-class _Service:
-    """One catalog process, and what it said."""
-
-    def __init__(self, command: list[str], key: str, log: Path) -> None:
-        self.ready = threading.Event()
-        self.failed: dict[str, str] = {}
-        self.uri = ""
-        self.key = ""
-        self.last_error = ""
-        with log.open("ab") as stderr:
-            self._process = subprocess.Popen(
-                command,
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=stderr,
-                env={**os.environ, KEY_VARIABLE: key},
-                start_new_session=True,  # Ctrl-C at the scan must not end the catalog
-                text=True,
-            )
-        assert self._process.stdout is not None
-        threading.Thread(target=self._listen, args=(self._process.stdout,), daemon=True).start()
-
-    @property
-    def runs(self) -> bool:
-        return self._process.poll() is None
-
-    @property
-    def pid(self) -> int:
-        return self._process.pid
-
-    def close(self) -> None:
-        """Let it finish, for a bounded time."""
-        assert self._process.stdin is not None
-        with contextlib.suppress(BrokenPipeError):
-            self._process.stdin.close()
-        try:
-            self._process.wait(_CLOSE_S)
-        except subprocess.TimeoutExpired:
-            logger.error("the catalog process did not end and is killed")
-            self._process.kill()
-            self._process.wait()
-
-    def _listen(self, stdout: IO[str]) -> None:
-        for line in stdout:
-            try:
-                said: dict[str, Any] = json.loads(line)
-            except json.JSONDecodeError:
-                continue  # cut off by a crash
-            if "failed" in said:
-                self.failed[said["failed"]] = said["error"]
-                logger.error("run %s is not in the catalog: %s", said["failed"], said["error"])
-            self.last_error = said.get("error", self.last_error)
-            if "ready" in said:
-                self.uri, self.key = said["ready"], said.get("key", "")
-                self.ready.set()
-        stdout.close()

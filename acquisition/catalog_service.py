@@ -5,8 +5,9 @@ Started by `zoneplate.acquisition.catalog` as ``python -m zoneplate.acquisition.
 server has threads of its own. It
 
 - serves the catalog in ``DIR/catalog`` (SQLite, DuckDB, files) on the loopback interface, on a
-  free port, behind the API key in the environment variable ``ZONEPLATE_CATALOG_KEY``; or, with
-  ``--uri``, uses a Tiled server that runs elsewhere;
+  free port, behind the API key in the environment variable ``ZONEPLATE_CATALOG_KEY``; with a
+  PostgreSQL database in ``ZONEPLATE_CATALOG_DATABASE``, the one in there; or, with ``--uri``,
+  uses a Tiled server that runs elsewhere;
 - enters every run of ``DIR/journal`` once its stop document is there, in the order of the starts.
   A run that is there only in part is deleted and entered again; a run whose process died is
   closed in the journal first. ``DIR/catalog`` may be deleted: it is built again;
@@ -44,7 +45,8 @@ from tiled.client.container import Container
 from tiled.server.app import build_app_from_config
 from tiled.structures.core import Spec
 
-from .catalog import KEY_VARIABLE, CatalogFolder, analyses_of
+from .catalog import DATABASE_VARIABLE, KEY_VARIABLE, CatalogFolder, analyses_of
+from .catalog_database import Storage, storage_of
 from .catalog_writer import enter_run
 from .journal import close_abandoned, is_finished, journals, uid_of
 from .runs import is_analysis
@@ -78,7 +80,8 @@ def main(arguments: list[str] | None = None) -> int:
         signal.signal(number, lambda *_: stop.set())
     threading.Thread(target=_watch_parent, args=(stop, os.getppid()), daemon=True).start()
 
-    folder = CatalogFolder(options.data_dir, options.uri)
+    database = os.environ.get(DATABASE_VARIABLE, "")
+    folder = CatalogFolder(options.data_dir, options.uri or database or None)
     with folder.lock.open("a") as lock:
         if not _try_lock(lock.fileno()):
             return _attach(folder, lock.fileno(), report, stop)
@@ -86,7 +89,8 @@ def main(arguments: list[str] | None = None) -> int:
         key = os.environ[KEY_VARIABLE]
         if options.uri:
             return _enter_until(stop, folder, options.uri, key, options.container, report)
-        with _serve(folder.path, [options.data_dir, *options.readable], key) as uri:
+        readable = [options.data_dir, *options.readable]
+        with _serve(storage_of(folder.path, database), readable, key) as uri:
             return _enter_until(stop, folder, uri, key, options.container, report)
 
 
@@ -165,11 +169,8 @@ def _is_loopback(uri: str) -> bool:
 
 
 @contextmanager
-def _serve(folder: Path, readable: list[Path], key: str) -> Generator[str]:
+def _serve(storage: Storage, readable: list[Path], key: str) -> Generator[str]:
     """Tiled on a free port of the loopback interface, in a thread; gives its address."""
-    tables = f"duckdb:///{(folder / 'tables.duckdb').resolve()}"
-    files = folder / "files"
-    files.mkdir(exist_ok=True)
     app = build_app_from_config(
         {
             "trees": [
@@ -177,8 +178,8 @@ def _serve(folder: Path, readable: list[Path], key: str) -> Generator[str]:
                     "path": "/",
                     "tree": "catalog",
                     "args": {
-                        "uri": f"sqlite:///{(folder / 'catalog.db').resolve()}",
-                        "writable_storage": [str(files.resolve()), tables],
+                        "uri": storage.catalog,
+                        "writable_storage": [storage.files, storage.tables],
                         "readable_storage": [str(path.resolve()) for path in readable],
                         "init_if_not_exists": True,
                     },

@@ -7,12 +7,14 @@ import uuid
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, cast
+from urllib.parse import quote
 
 from bluesky_tiled_plugins import TiledWriter
 from bluesky_tiled_plugins.writing.tiled_writer import RunNormalizer
 from tiled.client.container import Container
 
 from .journal import Document, frame_numbers, read_journal, uid_of
+from .runs import data_root, locate
 
 HDF5 = "application/x-hdf5"
 
@@ -116,5 +118,9 @@ def enter_run(catalog: Container, journal: Path) -> None:
             return
         catalog.delete_contents(uid, recursive=True, external_only=False)
     writer = TiledWriter(catalog, normalizer=FrameNormalizer)
+    root = data_root(journal)
     for name, doc in read_journal(journal):
+        if name == "stream_resource" and str(doc["uri"]).startswith("file:"):
+            # In a data directory that was moved, the frames have moved with it.
+            doc = {**doc, "uri": f"file://localhost{quote(str(locate(doc['uri'], root)))}"}
         writer(name, doc)

@@ -13,6 +13,8 @@ from typing import Annotated, Any
 
 import typer
 
+from . import command_budget, command_export, command_reanalyze, command_recover, command_verify
+
 app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
@@ -54,6 +56,10 @@ Exposure = Annotated[float, typer.Option("--exposure", help="Exposure of each fr
 Binning = Annotated[int, typer.Option(help="On-chip binning: 1, 2, 4 or 8")]
 Projections = Annotated[int, typer.Option(help="Projections of a tomogram")]
 AngleOrder = Annotated[Order, typer.Option(help="Order of the projection angles")]
+Adaptive = Annotated[
+    bool,
+    typer.Option("--adaptive", help="Stop each tomogram when its statistics no longer change"),
+]
 MinimumVoid = Annotated[
     float, typer.Option("--minimum-void", help="Diameter from which a void counts, um")
 ]
@@ -73,6 +79,7 @@ def screen(
     order: AngleOrder = Order.interlaced,
     data: Data = None,
     epics: Epics = False,
+    adaptive: Adaptive = False,
 ) -> None:
     """Map a powder, take tomograms of the best regions, measure and report."""
     from .data_directory import check_writable
@@ -96,6 +103,7 @@ def screen(
             binning=binning,
             projections=projections,
             order=order.value,
+            adaptive=adaptive,
             progress=shown.step,
         )
     _conclude(results.document, out)
@@ -266,6 +274,10 @@ def doctor(data: Data = None) -> None:
             typer.echo(f"    {'':<{width}}  -> {finding.remedy}")
     if any(finding.good is False for finding in findings):
         raise typer.Exit(EXIT_FAILED)
+
+
+for command in (command_budget, command_export, command_recover, command_reanalyze, command_verify):
+    command.register(app)
 
 
 def _conclude(document: dict[str, Any], out: Path) -> None:

@@ -92,13 +92,13 @@ class DerivedRun:
 
     def progress(self, preview: Preview) -> None:
         """Record a point of the live curve."""
-        self._row("progress", progress_row(preview), PROGRESS_UNITS)
+        self.row("progress", progress_row(preview), PROGRESS_UNITS)
 
     def tables(self, tomogram: Tomogram) -> None:
         """Record the particles and the voids."""
         for stream, table in (("particles", tomogram.particles), ("voids", tomogram.voids)):
             for row in table.to_dict("records"):
-                self._row(stream, {str(name): value for name, value in row.items()}, {})
+                self.row(stream, {str(name): value for name, value in row.items()}, {})
 
     def close(self, exit_status: str = "success", reason: str = "") -> None:
         """End the run."""
@@ -109,7 +109,8 @@ class DerivedRun:
         )
         self._emit("stop", stop)
 
-    def _row(self, stream: str, row: dict[str, Any], units: dict[str, str]) -> None:
+    def row(self, stream: str, row: dict[str, Any], units: dict[str, str]) -> None:
+        """Record a row of a stream; the first row decides which columns there are."""
         data = {name: _plain(value) for name, value in row.items()}
         if stream not in self._streams:
             keys = {name: _data_key(name, value, units) for name, value in data.items()}

@@ -70,7 +70,8 @@ class LiveTomogram:
         Whether to make previews at all.
     preview_interval_s
         Wall time after which there is another preview, if there are new projections; there is
-        one after each eighth of the planned ones in any case.
+        one after each eighth of the planned ones in any case, and at the end of each pass of an
+        adaptive scan.
     minimum_void_um
         Equivalent diameter from which a void counts.
 
@@ -149,8 +150,10 @@ class LiveTomogram:
 
     def _preview_if_due(self, analysis: TomogramAnalysis) -> None:
         fresh = analysis.projections - self._previewed
+        asked_for = analysis.projections in self.record.start["tomography"].get("pass_ends", ())
         if fresh < 1 or (
-            fresh < PREVIEW_SHARE * analysis.planned
+            not asked_for
+            and fresh < PREVIEW_SHARE * analysis.planned
             and time.monotonic() - self._last_preview_s < self._interval_s
         ):
             return
@@ -162,16 +165,20 @@ class LiveTomogram:
 
 
 def angle_of(frame: FrameReference) -> float:
-    """Return the angle in degrees that the stage reads in an event.
+    """Return the angle in degrees at which the frame of an event was taken.
+
+    The mean during the exposure if the camera says it (the stage may turn meanwhile), otherwise
+    what the stage reads.
 
     Raises
     ------
     KeyError
         If the event has none.
     """
-    for name, value in frame.data.items():
-        if name.endswith("_stage_theta"):
-            return float(value)
+    for ending in ("_camera_angle_deg", "_stage_theta"):
+        for name, value in frame.data.items():
+            if name.endswith(ending):
+                return float(value)
     raise KeyError("the event has no reading of the rotation stage")
 
 

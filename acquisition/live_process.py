@@ -33,7 +33,7 @@ class LiveAnalysis:
     def __init__(self, data: DataDirectory) -> None:
         self._data = data
         self._condition = threading.Condition()
-        self._latest: dict[str, dict[str, Any]] = {}
+        self._previews: dict[str, list[dict[str, Any]]] = {}
         self._ended: dict[str, dict[str, Any]] = {}
         known = journals(data.journal)
         # Only what begins from now on is live; older runs are for `analyze`.
@@ -72,7 +72,31 @@ class LiveAnalysis:
     def latest(self, uid: str) -> dict[str, Any] | None:
         """Return the newest preview of a run; None if there was none."""
         with self._condition:
-            return self._latest.get(uid)
+            return next(reversed(self._previews.get(uid, [])), None)
+
+    def previews(self, uid: str, projections: int, timeout_s: float) -> list[dict[str, Any]]:
+        """Wait for the preview of so many projections of a run.
+
+        Returns
+        -------
+        list of dict
+            The previews of the run up to that one; empty if it does not come: the analysis
+            failed, was killed, sees too little, or takes longer.
+        """
+        deadline_s = time.monotonic() + timeout_s
+        with self._condition:
+            while True:
+                known = self._previews.get(uid, [])
+                if any(preview["projections"] == projections for preview in known):
+                    return [one for one in known if one["projections"] <= projections]
+                left_s = deadline_s - time.monotonic()
+                if left_s <= 0 or uid in self._ended or not self._listening:
+                    return []
+                self._condition.wait(min(left_s, 0.5))
+
+    @property
+    def _listening(self) -> bool:
+        return self._listener is not None and self._listener.is_alive()
 
     def wait(self, uid: str, timeout_s: float) -> bool:
         """Wait until the analysis of a run has ended.
@@ -86,7 +110,7 @@ class LiveAnalysis:
         with self._condition:
             while uid not in self._ended:
                 left_s = deadline_s - time.monotonic()
-                if left_s <= 0 or self._listener is None or not self._listener.is_alive():
+                if left_s <= 0 or not self._listening:
                     return False
                 self._condition.wait(min(left_s, 0.5))
             return self._ended[uid]["what"] == "finished"
@@ -118,7 +142,7 @@ class LiveAnalysis:
             with self._condition:
                 uid = message.get("uid", "")
                 if message["what"] == "preview":
-                    self._latest[uid] = message
+                    self._previews.setdefault(uid, []).append(message)
                 elif message["what"] in ENDED:
                     self._ended[uid] = message
                 self._condition.notify_all()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import h5py
 import numpy as np
 import orjson
 import pandas as pd
+from numpy.typing import NDArray
 
 from zoneplate.analysis.mosaic import Mosaic, stitch
 from zoneplate.analysis.normalization import FlatField
@@ -58,11 +60,16 @@ def analyze_map(record: RunRecord) -> MapResult:
         raise ValueError(f"run {record.uid} is no map: tiles or flats are missing")
     reader = FrameReader()
     try:
-        field = FlatField.from_references(
-            np.stack([reader.read(frame) for frame in flats]),
-            np.stack([reader.read(frame) for frame in darks]) if darks else None,
-        )
-        images = field.transmission(np.stack([reader.read(frame) for frame in tiles]))
+        dark = np.stack([reader.read(frame) for frame in darks]) if darks else None
+        blocks = [
+            (
+                float(np.mean([frame.time_s for frame in block])),
+                FlatField.from_references(np.stack([reader.read(one) for one in block]), dark),
+            )
+            for block in _blocks(flats, tiles)
+        ]
+        images = np.stack([_transmission(reader.read(tile), tile.time_s, blocks) for tile in tiles])
+        images /= _relative_exposure(record, len(tiles))[:, None, None]
     finally:
         reader.close()
     acquisition = record.start["acquisition"]
@@ -86,6 +93,39 @@ def analyze_map(record: RunRecord) -> MapResult:
         "stage_z_um": stage_reading(tiles[0], "z"),
     }
     return MapResult(mosaic, particles, pd.DataFrame(), facts)
+
+
+def _blocks(
+    flats: Sequence[FrameReference], tiles: Sequence[FrameReference]
+) -> list[list[FrameReference]]:
+    """Return the flats in blocks: those with no tile between them."""
+    times_s = np.array([tile.time_s for tile in tiles])
+    blocks: dict[int, list[FrameReference]] = {}
+    for flat in flats:
+        blocks.setdefault(int(np.searchsorted(times_s, flat.time_s)), []).append(flat)
+    return list(blocks.values())
+
+
+def _transmission(
+    frame: NDArray[Any], time_s: float, blocks: Sequence[tuple[float, FlatField]]
+) -> NDArray[np.float32]:
+    """Return the transmission of a tile, its flat interpolated in time between the blocks."""
+    after = int(np.searchsorted([block_s for block_s, _ in blocks], time_s))
+    last = blocks[min(after, len(blocks) - 1)][1].transmission(frame)
+    if not 0 < after < len(blocks):
+        return last
+    (before_s, before), (after_s, _) = blocks[after - 1], blocks[after]
+    share = (time_s - before_s) / (after_s - before_s)
+    return ((1 - share) * before.transmission(frame) + share * last).astype(np.float32)
+
+
+def _relative_exposure(record: RunRecord, tiles: int) -> NDArray[np.float32]:
+    """Return how long each tile was exposed, in exposures of the flats."""
+    arguments = record.start["plan_args"]
+    each_s = arguments.get("exposures_s")
+    if each_s is None:
+        return np.ones(tiles, dtype=np.float32)
+    return np.asarray(each_s[:tiles], dtype=np.float32) / np.float32(arguments["exposure_s"])
 
 
 def with_regions(result: MapResult, field_um: float, count: int) -> MapResult:

@@ -10,9 +10,14 @@ from typing import Any, Self
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn
 
+from zoneplate.plans.stopping import DECISIONS
+
 REFRESH_S = 0.2
 PLAIN_WIDTH = 120
 """Columns of a log file, which has no width of its own."""
+
+FRAMELESS = frozenset({"baseline", DECISIONS})
+"""Streams whose events are no frames."""
 
 
 class ScanProgress:
@@ -72,7 +77,7 @@ class ScanProgress:
             self._begin(doc)
         elif name == "descriptor":
             self._streams[doc["uid"]] = doc["name"]
-        elif name == "event" and self._streams.get(doc["descriptor"]) != "baseline":
+        elif name == "event" and self._streams.get(doc["descriptor"]) not in FRAMELESS:
             self._done += 1
             self._bars.update(self._task, completed=self._done, left=self._left(doc["time"]))
         elif name == "stop":

@@ -175,11 +175,17 @@ def save_results(folder: Path, results: Results) -> None:
 
 
 def save_tomogram_result(folder: Path, tomogram: StoredTomogram) -> None:
-    """Keep the result of one run; `load_tomogram_result` gives it back."""
+    """Keep the result of one run; `load_tomogram_result` gives it back.
+
+    A crash leaves the result before or (but for three renames) the one after.
+    """
     check_writable(folder)
-    write_table(folder / "particles.csv", tomogram.particles)
-    write_table(folder / "voids.csv", tomogram.voids)
+    tables = {"particles.csv": tomogram.particles, "voids.csv": tomogram.voids}
+    for name, table in tables.items():
+        write_table(folder / f"{name}.part", table)
     save_tomograms(folder / "volume.h5", [tomogram])
+    for name in tables:
+        (folder / f"{name}.part").replace(folder / name)
 
 
 def load_tomogram_result(folder: Path) -> StoredTomogram | None:

@@ -12,6 +12,9 @@ from urllib.parse import unquote, urlparse
 
 from .journal import Document, frame_numbers, journals, read_journal, uid_of
 
+FRAMES_FOLDER = "frames"
+"""Folder of a data directory that holds the frames."""
+
 
 class RunNotFoundError(LookupError):
     """There is no such run in the data directory."""
@@ -51,6 +54,8 @@ class RunRecord:
         The documents; `stop` is None while the run goes on.
     frames
         For each stream, the frames by `seq_num`.
+    root
+        The data directory: where frames are looked for that are not where they were written.
     """
 
     start: Document = field(default_factory=dict[str, Any])
@@ -58,7 +63,9 @@ class RunRecord:
     frames: dict[str, dict[int, FrameReference]] = field(
         default_factory=dict[str, dict[int, FrameReference]]
     )
+    root: Path | None = None
     _streams: dict[str, str] = field(default_factory=dict[str, str])
+    _files: dict[str, Path] = field(default_factory=dict[str, Path])
     _resources: dict[str, Document] = field(default_factory=dict[str, Document])
     _places: dict[tuple[str, int], tuple[Path, int]] = field(
         default_factory=dict[tuple[str, int], tuple[Path, int]]
@@ -97,6 +104,13 @@ class RunRecord:
         """Return the frames of a stream in the order of their `seq_num`."""
         return [frame for _, frame in sorted(self.frames.get(name, {}).items())]
 
+    def readings(self, name: str) -> list[dict[str, Any]]:
+        """Return the scalars of a stream that has no frames, in the order of its `seq_num`."""
+        found = [
+            (key[1], doc) for key, doc in self._waiting.items() if self._streams[key[0]] == name
+        ]
+        return [doc["data"] for _, doc in sorted(found, key=lambda one: one[0])]
+
     def duration_s(self) -> float | None:
         """Return the instrument time from start to stop; None while the run goes on."""
         if self.stop is None:
@@ -106,7 +120,9 @@ class RunRecord:
     def _datum(self, doc: Document) -> list[FrameReference]:
         """Note where the frames of events are; a catalog says so after the events."""
         resource = self._resources[doc["stream_resource"]]
-        file = Path(unquote(urlparse(resource["uri"]).path))
+        if resource["uid"] not in self._files:
+            self._files[resource["uid"]] = locate(str(resource["uri"]), self.root)
+        file = self._files[resource["uid"]]
         first = int(doc["seq_nums"]["start"])
         found: list[FrameReference] = []
         for offset, number in enumerate(frame_numbers(resource, doc)):
@@ -137,6 +153,30 @@ class RunRecord:
         return reference
 
 
+def locate(uri: str, root: Path | None = None) -> Path:
+    """Return the file that a document speaks of, also in a data directory that was moved.
+
+    Parameters
+    ----------
+    uri
+        ``file://localhost/data/frames/2026-11-23/scan.nxs``.
+    root
+        The data directory as it is now. A file that is not where the document says is looked
+        for in the same place below its ``frames``.
+    """
+    path = Path(unquote(urlparse(uri).path))
+    if root is None or FRAMES_FOLDER not in path.parts or path.exists():
+        return path
+    last = len(path.parts) - 1 - path.parts[::-1].index(FRAMES_FOLDER)
+    moved = root.joinpath(*path.parts[last:])
+    return moved if moved.exists() else path
+
+
+def data_root(journal: Path) -> Path:
+    """Return the data directory of a journal."""
+    return journal.resolve().parent.parent
+
+
 def is_analysis(journal: Path) -> bool:
     """Whether a journal tells of an analysis, not of a scan."""
     return "analysis_of" in next(read_journal(journal), ("", {}))[1]
@@ -144,7 +184,7 @@ def is_analysis(journal: Path) -> bool:
 
 def read_run(journal: Path) -> RunRecord:
     """Return the run that a journal tells of."""
-    record = RunRecord()
+    record = RunRecord(root=data_root(journal))
     for name, doc in read_journal(journal):
         record(name, doc)
     return record

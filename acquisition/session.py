@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import dataclasses
 import hashlib
 import logging
@@ -10,25 +9,30 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from bluesky.preprocessors import SupplementalData
 
-from zoneplate.devices import ConfigurationError
+from zoneplate.devices import AcquisitionError, ConfigurationError
 from zoneplate.devices.microscope import SHUTTER_CLOSED, Microscope
-from zoneplate.plans.screening import CHOOSE_REGIONS, SUMMARIZE
+from zoneplate.plans.suspension import watched
 from zoneplate.simulators import Specimen, attach, nmc622, nmc811, simulated_microscope
 
-from .catalog import EmbeddedCatalog
+from .catalog import EmbeddedCatalog, RemoteCatalog
+from .catalog_choice import open_catalog
 from .data_directory import DataDirectory
 from .journal import Document, DocumentJournal, is_finished, journals, read_journal
 from .live_process import LiveAnalysis
 from .map_analysis import MapResult, analyze_map, load_map, save_map, with_regions
-from .run_engine import InstrumentRunEngine
+from .questions import Questions
+from .run_engine import InstrumentRunEngine, ended_by_signals
 from .runs import RunRecord, find_journal, read_run
 from .stored_analysis import analyze_run
+from .suspension import suspending
 from .tomogram_file import StoredTomogram
 
 if TYPE_CHECKING:
@@ -47,6 +51,7 @@ LOG_NAME = "session.log"
 LOGGED = ("bluesky", "ophyd", "zoneplate")
 
 SAFE_TIMEOUT_S = 30.0
+STANDING_TIMEOUT_S, STANDING_POLL_S = 5.0, 0.01
 LIVE_RESULT_TIMEOUT_S = 120.0
 
 
@@ -65,6 +70,8 @@ class Session:
         Where frames, journal, catalog and results are.
     live
         The live analysis; None if it was not asked for.
+    questions
+        Answers what plans ask; its `stop_rule` says when an adaptive tomogram may stop.
     """
 
     def __init__(
@@ -85,46 +92,102 @@ class Session:
         main_thread = threading.current_thread() is threading.main_thread()
         # Bluesky's Ctrl-C handling needs the main thread; elsewhere there is no Ctrl-C.
         options: dict[str, Any] = {} if main_thread else {"context_managers": []}
-        self.RE = InstrumentRunEngine(md, clock=clock.now, when_idle=self.make_safe, **options)
+        self.RE = InstrumentRunEngine(
+            md,
+            clock=clock.now,
+            when_started=self._note_velocities,
+            when_idle=self._after_plan,
+            **options,
+        )
         attach(self.RE, clock)
         self._clock = clock
-        baseline = [microscope.stage, microscope.optics, microscope.source, microscope.shutter]
+        baseline = [microscope.stage, microscope.optics, *watched(microscope)]
         self.supplemental_data = SupplementalData(baseline=baseline)
         self.RE.preprocessors.append(self.supplemental_data)
+        self.RE.preprocessors.append(suspending(self.RE, microscope))
+        self._velocities: list[tuple[Any, float]] = []
+        self._signals = ExitStack()
+        self._signals.enter_context(ended_by_signals(self.RE))
         self._log = _log_to(data.root / LOG_NAME)
         self._journal = DocumentJournal(data.journal)
         self.RE.subscribe(self._journal)
-        self.RE.register_command(CHOOSE_REGIONS, self._on_choose_regions)
-        self.RE.register_command(SUMMARIZE, self._on_summarize)
         self.live = LiveAnalysis(data) if live else None
+        self.questions = Questions(self)
         if self.live is not None:
             self.RE.subscribe(self._start_live, "start")
-        self._catalog = EmbeddedCatalog(data.root)
+        self._catalog = open_catalog(data.root)
 
     @property
-    def catalog(self) -> EmbeddedCatalog:
+    def catalog(self) -> EmbeddedCatalog | RemoteCatalog:
         """The catalog of runs, newest last: `catalog[-1]`, `catalog[uid]`, `catalog(sample=...)`.
 
-        Started when it is first asked for.
+        Started when it is first asked for. `$ZONEPLATE_CATALOG` chooses another than the embedded
+        one (`zoneplate.acquisition.catalog_choice`).
         """
         return self._catalog
 
-    def make_safe(self) -> None:
-        """Close the shutter, stop the stage, let go of the camera: whatever state things are in."""
-        microscope = self.microscope
-        try:
-            for axis in (microscope.stage.x, microscope.stage.y, microscope.stage.z):
-                axis.stop(success=True)
-            microscope.stage.theta.stop(success=True)
-            if microscope.camera._staged.value != "no":  # ophyd has no other way
-                microscope.camera.unstage()
+    def make_safe(self) -> list[str]:
+        """Close the shutter, stop the stage, let go of the camera: whatever state things are in.
+
+        Each is tried whatever became of the others, the shutter first.
+
+        Returns
+        -------
+        list of str
+            What could not be done; logged too.
+        """
+        microscope, stage = self.microscope, self.microscope.stage
+        complaints: list[str] = []
+
+        def close_shutter() -> None:
             if microscope.shutter.state.get() != SHUTTER_CLOSED:
                 microscope.shutter.set(SHUTTER_CLOSED).wait(SAFE_TIMEOUT_S)
+
+        def let_go_of_camera() -> None:
+            if microscope.camera._staged.value != "no":  # ophyd has no other way
+                microscope.camera.unstage()
+
+        steps: list[tuple[str, Callable[[], Any]]] = [("close the shutter", close_shutter)]
+        for name in ("x", "y", "z", "theta"):
+            axis = getattr(stage, name)
+            steps.append((f"stop {name} of the stage", partial(axis.stop, success=True)))
+        steps += [
+            (f"see {name} of the stage stand", partial(_wait_standing, stage, name))
+            for name in ("x", "y", "z", "theta")
+        ]
+        steps.append(("let go of the camera", let_go_of_camera))
+        for what, step in steps:
+            try:
+                step()
+            except Exception as error:
+                logger.exception("Could not %s: do it by hand", what)
+                complaints.append(f"{what} ({error})")
+        return complaints
+
+    def _note_velocities(self) -> None:
+        stage = self.microscope.stage
+        axes = (stage.x, stage.y, stage.z, stage.theta)
+        try:
+            self._velocities = [(axis, float(axis.velocity.get())) for axis in axes]
         except Exception:
-            logger.exception(
-                "The microscope could not be left safe: close the shutter, stop the stage by hand"
+            logger.exception("The velocities of the stage could not be read")
+            self._velocities = []
+
+    def _after_plan(self, finished: bool) -> None:
+        """Leave the microscope safe; a plan that was broken off leaves no velocity of its own."""
+        complaints = self.make_safe()
+        for axis, velocity in [] if finished else self._velocities:
+            try:
+                if float(axis.velocity.get()) != velocity:
+                    axis.velocity.set(velocity).wait(SAFE_TIMEOUT_S)
+            except Exception as error:
+                logger.exception("The velocity of %s could not be restored", axis.name)
+                complaints.append(f"restore the velocity of {axis.name} ({error})")
+        if finished and complaints:
+            raise AcquisitionError(
+                f"the plan ended, but the microscope is not safe: {'; '.join(complaints)}; do it "
+                "by hand"
             )
-            raise
 
     def run(self, uid: str) -> RunRecord:
         """Return a run as its documents tell it.
@@ -169,8 +232,10 @@ class Session:
         if self._closed:
             return
         self._closed = True
-        if self.RE.state != "idle":
-            self.RE.halt()
+        self._signals.close()
+        if str(self.RE.state) == "paused":
+            self.RE.abort("the session was closed while the scan was paused")
+        self.make_safe()
         if self.live is not None:
             self.live.close()
         self._journal.close()
@@ -196,16 +261,6 @@ class Session:
         """Start the live analysis with the first run: what is refused before costs nothing."""
         if self.live is not None:
             self.live.start()
-
-    async def _on_choose_regions(self, message: Any) -> list[tuple[float, float, float]]:
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(None, self.choose_regions, *message.args)
-
-    async def _on_summarize(self, message: Any) -> dict[str, Any]:
-        from .workflow import summary_of
-
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(None, summary_of, self, *message.args)
 
 
 def open_session(
@@ -268,6 +323,7 @@ def open_session(
         )
     data = DataDirectory.choose(data_dir)
     data.create()
+    open_catalog(data.root)  # a bad address is refused before anything is started
     on_stage = _specimen(sample, seed, specimen)
     file = _keep_specimen(data, on_stage)
     metadata: dict[str, Any] = {"sample": on_stage.name, "seed": seed, "specimen_file": str(file)}
@@ -330,6 +386,15 @@ def _epics_session(
         server.stop()
 
     return Session(microscope, data, md=md, live=live, clock=microscope.clock, when_closed=let_go)
+
+
+def _wait_standing(stage: Any, name: str) -> None:
+    """Wait until an axis that was told to stop stands: it needs its time to slow down."""
+    deadline_s = time.monotonic() + STANDING_TIMEOUT_S
+    while getattr(stage, name).moving:
+        if time.monotonic() > deadline_s:
+            raise AcquisitionError(f"it still moves {STANDING_TIMEOUT_S:g} s after it was stopped")
+        time.sleep(STANDING_POLL_S)
 
 
 def _log_to(file: Path) -> logging.Handler:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from zoneplate.analysis.tomogram import MINIMUM_CONTRAST_PER_UM, Preview, Tomogr
 
 from .data_directory import DataDirectory
 from .derived_run import DerivedRun
-from .formats import Scan, open_scan
+from .formats import Scan, ScanFormatError, open_scan
 from .journal import DocumentJournal, read_journal
 from .live import LiveTomogram
 from .results import load_tomogram_result, save_tomogram_result
@@ -43,6 +43,7 @@ def analyze_run(
     *,
     again: bool = False,
     minimum_void_um: float = MINIMUM_VOID_UM,
+    parameters: Mapping[str, Any] | None = None,
     progress: Callable[[str], None] = lambda _: None,
 ) -> StoredTomogram:
     """Return the tomogram of a run; analyse its frames if that was not done, or is asked for.
@@ -57,6 +58,8 @@ def analyze_run(
         Analyse even if there is a result; a derived run is added, the result replaced.
     minimum_void_um
         Equivalent diameter from which a void counts.
+    parameters
+        What else the derived run is to say of itself.
     progress
         Told in words what is being done.
 
@@ -69,6 +72,7 @@ def analyze_run(
     """
     journal = find_journal(data.journal, uid)
     live = LiveTomogram(previews=False, minimum_void_um=minimum_void_um)
+    live.record.root = data.root
     documents = read_journal(journal)
     start = next(documents)[1]
     uid = str(start["uid"])
@@ -88,8 +92,8 @@ def analyze_run(
     sample = str(start.get("sample", ""))
     ended_s = float((stop or start)["time"])
     writer = DocumentJournal(data.journal)
-    parameters = {"source": "stored", "minimum_void_um": minimum_void_um}
-    derived = DerivedRun(writer, uid, sample, parameters, ended_s)
+    told = {"source": "stored", "minimum_void_um": minimum_void_um, **(parameters or {})}
+    derived = DerivedRun(writer, uid, sample, told, ended_s)
     derived.progress(Preview(tomogram.projections, tomogram.projections, tomogram.summary))
     derived.tables(tomogram)
     derived.close()
@@ -139,6 +143,7 @@ def analyze_file(
     """
     progress("reading frames")
     with open_scan(source) as scan:
+        _check_tomography(source, scan)
         pixel = pixel_um or scan.pixel_um
         rows, columns = scan.projections.shape[1:]
         analysis = TomogramAnalysis(
@@ -175,6 +180,23 @@ def analyze_file(
         notes += tomogram.warnings
         kept = keep(tomogram, "", **{**facts, "warnings": notes})
     return kept, scan
+
+
+def _check_tomography(source: str | Path, scan: Scan) -> None:
+    """Refuse what no volume can be made of, before anything is computed."""
+    if scan.kind == "tomography":
+        return
+    rows, columns = scan.projections.shape[1:]
+    what = f"one radiograph of {rows} x {columns} pixels at {scan.angles_deg[0]:.2f} degrees"
+    if scan.kind == "mosaic":
+        tiles = f"{scan.metadata['mosaic_rows']} x {scan.metadata['mosaic_columns']}"
+        what = f"a map of {tiles} tiles, stored as one image of {rows} x {columns} pixels"
+    raise ScanFormatError(
+        source,
+        f"it holds {what}, and no volume can be computed from that",
+        "give a tomography (projections over 180 degrees; a .txrm of this instrument), or read "
+        "the pixels with zoneplate.acquisition.open_scan",
+    )
 
 
 def _stand_in_flat(scan: Scan) -> NDArray[np.float32]:

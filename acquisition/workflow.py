@@ -9,6 +9,8 @@ from typing import Any
 import pandas as pd
 
 from zoneplate.analysis.summary import MINIMUM_VOID_UM
+from zoneplate.plans.angles import PASSES
+from zoneplate.plans.stopping import DECISIONS
 
 from .data_directory import DataDirectory, check_writable
 from .journal import journals, read_journal
@@ -96,6 +98,13 @@ def collect_screening(
     notes: list[str] = []
     if map_result is not None and map_result.facts.get("regions_note"):
         notes.append(str(map_result.facts["regions_note"]))
+    timing = timing_of(map_record, records)
+    notes += [
+        f"region {number + 1}: stopped after {stop['projections']} of {stop['planned']} "
+        f"projections ({stop['reason']}), {stop['saved_s']:.0f} s saved"
+        for number, stop in enumerate(timing["early_stop"])
+        if stop is not None
+    ]
     return collect_results(
         str(first.start.get("sample", "")),
         tomograms,
@@ -112,7 +121,7 @@ def collect_screening(
             "tomogram_uids": list(tomogram_uids),
             "seed": first.start.get("seed"),
         },
-        timing=timing_of(map_record, records),
+        timing=timing,
         mosaic=_mosaic_facts(map_result),
         map_particles=map_result.particles if map_result is not None else None,
         truth=truth_of_run(first, tomograms, minimum_void_um=minimum_void_um),
@@ -136,7 +145,29 @@ def timing_of(map_record: RunRecord | None, records: Sequence[RunRecord]) -> dic
         timing["mosaic_with_references_s"] = map_record.duration_s()
     timing["tomography_s"] = [record.duration_s() for record in records]
     timing["beam_on_fraction"] = [_beam_on(record) for record in records]
+    timing["early_stop"] = [early_stop_of(record) for record in records]
     return timing
+
+
+def early_stop_of(record: RunRecord) -> dict[str, Any] | None:
+    """Return why and when an adaptive tomogram stopped early; None if it was taken whole.
+
+    The time saved is what its last pass took per projection, times the projections not taken.
+    """
+    decisions = record.readings(DECISIONS)
+    reason = str(decisions[-1][f"{DECISIONS}_reason"]) if decisions else ""
+    if not reason:
+        return None
+    frames = record.stream("primary")
+    planned = int(record.start["frames"]["projections"])
+    last_pass = frames[-min(planned // PASSES, len(frames)) :]
+    each_s = (last_pass[-1].time_s - last_pass[0].time_s) / max(len(last_pass) - 1, 1)
+    return {
+        "projections": len(frames),
+        "planned": planned,
+        "reason": reason,
+        "saved_s": round(each_s * (planned - len(frames)), 1),
+    }
 
 
 def live_curve(data: DataDirectory, uid: str) -> pd.DataFrame:

@@ -17,6 +17,7 @@ scatter of grey sum   0.07  0.06  0.05  0.05  0.04  0.03
 from __future__ import annotations
 
 from dataclasses import dataclass
+from weakref import WeakKeyDictionary
 
 import cc3d
 import edt
@@ -77,6 +78,9 @@ def measure_grey_voids(segmentation: Segmentation) -> GreyVoids:
     GreyVoids
         One entry per void.
     """
+    known = _MEASURED.get(segmentation)
+    if known is not None:
+        return known
     count = len(segmentation.parent) - 1
     result = np.zeros((4, count))
     phases = segmentation.phases
@@ -93,7 +97,12 @@ def measure_grey_voids(segmentation: Segmentation) -> GreyVoids:
                 void,
                 phases,
             )
-    return GreyVoids(*result)
+    _MEASURED[segmentation] = GreyVoids(*result)
+    return _MEASURED[segmentation]
+
+
+# The tables of particles and of voids both need them; kept as long as the segmentation lives.
+_MEASURED: WeakKeyDictionary[Segmentation, GreyVoids] = WeakKeyDictionary()
 
 
 def _one(

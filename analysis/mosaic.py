@@ -227,8 +227,15 @@ def _registration_note(found: Registration, count: int, pixel_um: float) -> str:
         f"{found.links} of {found.pairs} overlaps matched; {tied} of {count} tiles positioned by "
         f"their pictures"
     )
-    if found.links:
+    if found.loops:
         text += f", remaining mismatch {found.rms_px * pixel_um:.2f} µm rms"
+    elif found.links:
+        text += ", none of them checked by a second way round"
+    if found.step_scale != (1.0, 1.0):
+        text += (
+            f"; the steps are {found.step_scale[0]:.3f} (x) and {found.step_scale[1]:.3f} (y) of "
+            "the stated ones"
+        )
     if tied < count:
         text += "; the others lie at their stage positions"
     if found.dropped:

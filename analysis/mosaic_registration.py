@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 from scipy import fft, ndimage, sparse
+from scipy.sparse import csgraph
 from scipy.sparse.linalg import spsolve
 
 MIN_OVERLAP_PX = 8
@@ -17,6 +18,20 @@ MIN_CORRELATION = 0.4
 
 HIGH_PASS_PX = 8.0
 """Gaussian sigma of the background removed before matching: illumination must not match."""
+
+SMOOTHING_PX = 1.0
+"""Gaussian sigma of the pixel noise removed before matching."""
+
+CALIBRATION_LINKS = 6
+"""Matches needed to find out that steps of the stage are not what it says: six numbers would
+describe any four of them, and some matches are wrong."""
+
+CALIBRATION_PX = 2.0
+"""A calibration that moves no tile against its neighbour by more than this changes nothing."""
+
+CALIBRATED_SEARCH = 0.05
+"""Search radius once the steps are known, as a fraction of the tile: what one step differs from
+the next."""
 
 LINK_SIGMA_PX = 0.25
 """Typical error of one accepted match, against which the stage's own error is weighed."""
@@ -43,6 +58,11 @@ class Registration:
         Neighbours that overlap enough, matches used, matches dropped as contradictory.
     rms_px
         Root mean square mismatch of the used matches after the global solution.
+    loops
+        Matches beyond those that tie the tiles together: what the mismatch is measured on.
+    step_scale
+        True steps over those that the stage states, along x and y; 1 unless the pictures show
+        otherwise.
     """
 
     positions_um: NDArray[np.float64]
@@ -51,6 +71,8 @@ class Registration:
     links: int
     dropped: int
     rms_px: float
+    loops: int = 0
+    step_scale: tuple[float, float] = (1.0, 1.0)
 
 
 @dataclass(frozen=True)
@@ -85,20 +107,73 @@ def register_tiles(
     pairs = _neighbours(nominal, tiles.shape[1:])
     if not pairs:
         return Registration(positions_um.copy(), np.zeros(len(tiles), dtype=bool), 0, 0, 0, 0.0)
-    sharp = np.stack([_high_pass(tile) for tile in tiles])
+    sharp = np.stack([_band_pass(tile) for tile in tiles])
     search_px = max_shift_um / pixel_um
-    links = []
-    for first, second in pairs:
-        offset = nominal[second] - nominal[first]
-        match = _match(sharp[first], sharp[second], offset, search_px)
-        if match is not None:
-            links.append(_Link(first, second, *match))
+    links = _links(sharp, nominal, pairs, search_px)
     found, used, rms = _solve(nominal, links, search_px)
+    scale = (1.0, 1.0)
+    steps = _calibration(nominal, links)
+    if steps is not None:
+        # The stage does not make the steps it states: look again, near where they really end.
+        scale = float(steps[1, 1]), float(steps[0, 0])
+        nominal = nominal @ steps.T
+        search_px = min(search_px, CALIBRATED_SEARCH * max(tiles.shape[1:]))
+        links = _links(sharp, nominal, pairs, search_px)
+        found, used, rms = _solve(nominal, links, search_px)
     tied = np.zeros(len(tiles), dtype=bool)
     for link in used:
         tied[[link.first, link.second]] = True
     positions = np.stack([found[:, 1], -found[:, 0]], axis=1) * pixel_um
-    return Registration(positions, tied, len(pairs), len(used), len(links) - len(used), rms)
+    dropped = len(links) - len(used)
+    loops = _loops(len(tiles), used)
+    return Registration(positions, tied, len(pairs), len(used), dropped, rms, loops, scale)
+
+
+def _links(
+    sharp: NDArray[np.float32],
+    nominal: NDArray[np.float64],
+    pairs: list[tuple[int, int]],
+    search_px: float,
+) -> list[_Link]:
+    links: list[_Link] = []
+    for first, second in pairs:
+        match = _match(sharp[first], sharp[second], nominal[second] - nominal[first], search_px)
+        if match is not None:
+            links.append(_Link(first, second, *match))
+    return links
+
+
+def _calibration(nominal: NDArray[np.float64], links: list[_Link]) -> NDArray[np.float64] | None:
+    """Return the matrix from stated to true steps, or None if they agree or nobody can tell.
+
+    Least absolute residuals (by reweighting), so that wrong matches do not decide.
+    """
+    if len(links) < CALIBRATION_LINKS:
+        return None
+    stated = np.array([nominal[link.second] - nominal[link.first] for link in links])
+    measured = np.array([link.shift_px for link in links])
+    if np.linalg.matrix_rank(stated, tol=1.0) < 2:
+        return None
+    quality = np.array([link.weight for link in links])
+    weights = quality
+    steps = np.eye(2)
+    for _ in range(ROBUST_ITERATIONS):
+        root = np.sqrt(weights)[:, None]
+        steps = np.linalg.lstsq(stated * root, measured * root, rcond=None)[0].T
+        residual = np.hypot(*(stated @ steps.T - measured).T)
+        weights = quality / np.maximum(residual, LINK_SIGMA_PX)
+    moved = np.hypot(*(stated @ steps.T - stated).T)
+    return steps if float(moved.max()) > CALIBRATION_PX else None
+
+
+def _loops(count: int, links: list[_Link]) -> int:
+    """Return how many links close a loop: links less those of a spanning forest."""
+    if not links:
+        return 0
+    ends = np.array([(link.first, link.second) for link in links]).T
+    graph = sparse.coo_matrix((np.ones(len(links)), tuple(ends)), shape=(count, count))
+    parts = int(csgraph.connected_components(graph, directed=False)[0])
+    return len(links) - (count - parts)
 
 
 def _neighbours(nominal: NDArray[np.float64], shape: tuple[int, ...]) -> list[tuple[int, int]]:
@@ -110,10 +185,12 @@ def _neighbours(nominal: NDArray[np.float64], shape: tuple[int, ...]) -> list[tu
     return [(int(i), int(j)) for i, j in np.argwhere(np.triu(side_by_side, 1))]
 
 
-def _high_pass(tile: NDArray[np.float32]) -> NDArray[np.float32]:
+def _band_pass(tile: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Leave what is larger than the noise and smaller than the illumination."""
     filled = np.where(np.isfinite(tile), tile, np.float32(np.nanmedian(tile)))
     smooth = np.asarray(ndimage.gaussian_filter(filled, HIGH_PASS_PX, mode="nearest"))
-    return (filled - smooth).astype(np.float32)
+    quiet = np.asarray(ndimage.gaussian_filter(filled, SMOOTHING_PX, mode="nearest"))
+    return (quiet - smooth).astype(np.float32)
 
 
 def _match(

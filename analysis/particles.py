@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
+from .grey_columns import add_particle_shapes, add_void_shapes
 from .grey_volume import measure_grey_voids
 from .segmentation import Center, Segmentation
 from .surface_area import FACES_OVER_TRUE_AREA, AreaMethod, surface_area_voxels
@@ -53,7 +54,10 @@ def measure_particles(
         ``_se`` (`zoneplate.analysis.uncertainty`); ``extent_x_um, extent_y_um, extent_z_um``
         (bounding lengths); ``touches_border``; ``split`` (cut from a touching particle);
         ``void_count``; ``void_volume_um3`` (voxels) and ``void_volume_grey_um3``;
-        ``solid_volume_um3`` and ``dead_volume_fraction``, which use the grey void volume.
+        ``solid_volume_um3`` and ``dead_volume_fraction``, which use the grey void volume;
+        ``volume_grey_um3, equivalent_diameter_grey_um, surface_area_grey_um2, sphericity_grey``
+        with ``_se``, from the grey values (`zoneplate.analysis.grey_shape`; NaN for plain
+        labels): without the bias of the blur and the roughening by noise.
 
     Raises
     ------
@@ -86,7 +90,9 @@ def measure_particles(
     table.insert(0, "particle_id", ids)
     table["touches_border"] = borders[ids]
     table["split"] = split[ids]
-    return _with_voids(table, segmentation, voxel_um)
+    table = _with_voids(table, segmentation, voxel_um)
+    add_particle_shapes(table, segmentation, voxel_um)
+    return table
 
 
 def measure_voids(
@@ -116,7 +122,8 @@ def measure_voids(
         `measure_particles`; ``touches_border`` and ``split`` are those of the parent. Counting
         voxels reads half of a void of 4 voxels diameter (the uncertainty says so), therefore
         ``volume_grey_um3`` and ``equivalent_diameter_grey_um``, from the missing attenuation
-        (`zoneplate.analysis.grey_volume`), and their ``_se``. ``depth_um`` is the distance of the
+        (`zoneplate.analysis.grey_volume`), ``surface_area_grey_um2`` and ``sphericity_grey`` at
+        that volume, and their ``_se``. ``depth_um`` is the distance of the
         void's centre from the particle's surface, ``wall_um`` the thinnest wall around it.
     """
     center = segmentation.center_um if center_um is None else _center(center_um)
@@ -138,6 +145,7 @@ def measure_voids(
     table["equivalent_diameter_grey_um_se"] = diameter * relative
     table["depth_um"] = grey.center_depth * voxel_um
     table["wall_um"] = grey.wall * voxel_um
+    add_void_shapes(table, segmentation, voxel_um, grey.volume)
     return table
 
 
@@ -149,7 +157,7 @@ def _measure(
         raise ValueError(f"voxel_um must be positive, not {voxel_um}")
     count = int(labels.max(initial=0))
     areas = surface_area_voxels(labels, area, count) * voxel_um**2
-    statistics = cc3d.statistics(labels)
+    statistics = cc3d.statistics(_roomy(labels, count))
     voxels = np.asarray(statistics["voxel_counts"], dtype=np.int64)[: count + 1]
     ids = np.flatnonzero(voxels)
     ids = ids[ids > 0]
@@ -188,6 +196,14 @@ def _measure(
             "extent_z_um": extents[:, 1] * voxel_um,
         }
     )
+
+
+def _roomy(labels: Labels, count: int) -> Labels:
+    """Return labels with more voxels than numbers, which cc3d asks for: empty rows at the end."""
+    if count < labels.size:
+        return labels
+    rows = count // (labels.shape[1] * labels.shape[2]) + 1
+    return np.pad(labels, ((0, rows), (0, 0), (0, 0)))
 
 
 def _with_voids(

@@ -14,9 +14,9 @@ from .statistics import (
     Interval,
     frequency_interval,
     mean_and_se,
-    percentile_interval,
     ratio_of_sums_interval,
 )
+from .statistics_percentiles import percentile_interval
 
 MINIMUM_VOID_UM = 1.8
 """Diameter from which voids are found with a probability of 90 % and more at the study's settings
@@ -111,7 +111,7 @@ def summarize(
     volume = _column(whole, "volume_um3")
 
     frequency = frequency_interval(number_per_particle > 0, region=region, confidence=confidence)
-    dead = ratio_of_sums_interval(dead_um3, volume, region=region, confidence=confidence, seed=seed)
+    dead = ratio_of_sums_interval(dead_um3, volume, region=region, confidence=confidence)
     mean_void = float(_void_volume(counted).mean()) if len(counted) else 0.0
     ratio = mean_void / float(volume.mean()) if len(whole) else None
     net = ratio * frequency.value if ratio is not None and frequency.value is not None else None

@@ -92,6 +92,42 @@ def surface_area_voxels(
     return area
 
 
+def contact_area_voxels(
+    labels: NDArray[np.integer[Any]], count: int | None = None
+) -> NDArray[np.float64]:
+    """Area that every label shares with others, in squares of the voxel edge.
+
+    Parameters
+    ----------
+    labels : (rows, depth, columns) array of int
+        Labels 1..N; 0 is the background.
+    count : int, optional
+        N, when it is known.
+
+    Returns
+    -------
+    (N + 1,) array
+        Crofton area by label, as in `surface_area_voxels`, of what touches another label.
+
+    Examples
+    --------
+    >>> pair = np.repeat(np.int32([1, 2]), 20)[None, None, :] * np.ones((20, 20, 1), np.int32)
+    >>> contact_area_voxels(pair)[1] > 300  # a flat face along the axes reads 0.9 of its area
+    np.True_
+    """
+    count = int(labels.max(initial=0)) if count is None else count
+    area = np.zeros(count + 1)
+    if count == 0:
+        return area
+    padded = np.pad(_occupied(labels), 1)
+    for directions, weight in CROFTON_WEIGHTS.items():
+        step = float(np.linalg.norm(directions[0]))
+        for direction in directions:
+            area += 2 * weight / step * _changes(padded, direction, count, contacts=True)
+    area[0] = 0.0
+    return area
+
+
 def _occupied(labels: NDArray[np.integer[Any]]) -> NDArray[np.integer[Any]]:
     """Crop to the bounding box of all labels: a monolayer fills a fraction of its volume."""
     for axis in range(labels.ndim):
@@ -102,14 +138,20 @@ def _occupied(labels: NDArray[np.integer[Any]]) -> NDArray[np.integer[Any]]:
 
 
 def _changes(
-    padded: NDArray[np.integer[Any]], direction: tuple[int, int, int], count: int
+    padded: NDArray[np.integer[Any]],
+    direction: tuple[int, int, int],
+    count: int,
+    *,
+    contacts: bool = False,
 ) -> NDArray[np.float64]:
-    """Count the label changes along one direction, by label."""
+    """Count the label changes along one direction, by label: all, or those between two labels."""
     along = list(zip(direction, padded.shape, strict=True))
     near = tuple(slice(max(-step, 0), size - max(step, 0)) for step, size in along)
     far = tuple(slice(max(step, 0), size - max(-step, 0)) for step, size in along)
     first, second = padded[near], padded[far]
     differ = first != second
+    if contacts:
+        differ &= (first > 0) & (second > 0)
     seen = np.bincount(first[differ], minlength=count + 1)
     seen += np.bincount(second[differ], minlength=count + 1)
     return seen.astype(np.float64)

@@ -113,7 +113,10 @@ def find_phases(
         None when there is only one phase: a flat, empty or noise-only volume.
     """
     inside = volume[field]
-    if inside.size < 2 or np.ptp(inside) <= np.finfo(np.float32).eps * np.abs(inside).max():
+    if (
+        inside.size < 2 * MINIMUM_CORE_VOXELS
+        or np.ptp(inside) <= np.finfo(np.float32).eps * np.abs(inside).max()
+    ):
         return None
     # Smoothing serves only to tell where the phases are; levels are read from the raw values.
     outside = np.float32(np.median(inside))
@@ -209,6 +212,8 @@ def _level(values: NDArray[np.float32]) -> tuple[float, float]:
 
 
 def _otsu(values: NDArray[np.float32]) -> float:
+    if not values.max() > values.min():
+        return float(values.max())
     counts, edges = np.histogram(values, bins=HISTOGRAM_BINS)
     return float(threshold_otsu(hist=(counts, 0.5 * (edges[1:] + edges[:-1]))))
 

@@ -48,6 +48,8 @@ def per_point(RE: RunEngine, plan: Any) -> dict[str, float]:
         "median_ms": round(float(np.median(gaps_ms)), 2),
         "p95_ms": round(float(np.percentile(gaps_ms, 95)), 2),
         "slope_ms_per_1000_points": round(1e3 * slope, 2),
+        "median_of_first_200_ms": round(float(np.median(gaps_ms[:200])), 2),
+        "median_of_last_200_ms": round(float(np.median(gaps_ms[-200:])), 2),
     }
 
 

@@ -94,6 +94,13 @@ class ShutterConfiguration(_Section):
     travel_s: float = Field(ge=0, description="Time to open or close")
 
 
+class EnvironmentConfiguration(_Section):
+    """The air around the microscope."""
+
+    temperature_c: float = Field(description="What it should be")
+    tolerance_c: float = Field(gt=0, description="Largest deviation at which frames are good")
+
+
 class InstrumentConfiguration(BaseModel):
     """Everything that distinguishes one microscope from another."""
 
@@ -105,6 +112,8 @@ class InstrumentConfiguration(BaseModel):
     optics: OpticsConfiguration
     camera: CameraConfiguration
     shutter: ShutterConfiguration
+    environment: EnvironmentConfiguration | None = None
+    """None: nobody watches the temperature."""
 
     @classmethod
     def load(cls, path: str | Path | None = None) -> InstrumentConfiguration:

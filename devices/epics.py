@@ -17,7 +17,16 @@ from .epics_clock import EpicsClock
 from .epics_signals import Quantity, Setting
 from .epics_status import Link, SettingStatus
 from .errors import AcquisitionError, ConfigurationError
-from .microscope import SHUTTER_CLOSED, SHUTTER_OPEN, Microscope, Optics, Shutter, Source, Stage
+from .microscope import (
+    SHUTTER_CLOSED,
+    SHUTTER_OPEN,
+    Environment,
+    Microscope,
+    Optics,
+    Shutter,
+    Source,
+    Stage,
+)
 from .timing import timeout_s
 
 CONNECTION_TIMEOUT_S = 10.0
@@ -69,6 +78,7 @@ class EpicsShutter(Shutter):
     def set(self, value: str, **kwargs: Any) -> SettingStatus:
         """Open or close; the status is done when the blade has arrived."""
         self.check_value(value)
+        self.told = value
         return self.state.set(value, patience_s=timeout_s(self._travel_s()))
 
 
@@ -77,6 +87,12 @@ class EpicsSource(Source):
 
     energy_kev = Component(Quantity, "Energy_RBV", units="keV", kind="config")
     current = Component(Setting, "Current", kind="normal")
+
+
+class EpicsEnvironment(Environment):
+    """The air around the microscope."""
+
+    temperature_c = Component(Quantity, "Temperature_RBV", units="degC", kind="normal")
 
 
 class EpicsMicroscope(Microscope):
@@ -95,6 +111,7 @@ class EpicsMicroscope(Microscope):
     optics = Component(Optics, kind="config")
     source = Component(EpicsSource, "Source:")
     shutter = Component(EpicsShutter, "Shutter:")
+    environment = Component(EpicsEnvironment, "Environment:")
 
     clock: EpicsClock | None = None
 
@@ -126,6 +143,7 @@ class EpicsMicroscope(Microscope):
         for name in AXES:
             axis: EpicsAxis = getattr(self.sample_stage, name)
             axis.configure_axis(getattr(self.configuration.stage, name))
+        self.shutter.told = self.shutter.state.get()
         self.shutter.travel_s.put(self.configuration.shutter.travel_s)
         self.camera.binning.subscribe(
             lambda value, **_: self.optics.use_binning(int(value)), run=True

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import threading
 import time
 from collections.abc import Iterator
@@ -32,7 +33,7 @@ from .errors import AcquisitionError, ConfigurationError
 from .frame_documents import FrameDocuments, new_frame_file
 from .microscope import Camera, ImageKey
 from .optics import check_binning
-from .timing import timeout_s
+from .timing import timeout_s, warn_if_late
 
 logger = logging.getLogger(__name__)
 
@@ -56,6 +57,20 @@ class _Exposed(Device):
         camera = self.parent
         assert isinstance(camera, EpicsCamera)
         return camera.exposure_status()
+
+
+class FrameAngle(Signal):
+    """The mean angle of the stage during an exposure.
+
+    A server that latches the encoder says it (`cam1:Angle_RBV`); otherwise it is the mean of the
+    readbacks when the frame was triggered and when its exposure ended.
+    """
+
+    def describe(self) -> dict[str, Any]:
+        """Return the data key, with its unit."""
+        description: dict[str, Any] = super().describe()
+        description[self.name]["units"] = "deg"
+        return description
 
 
 class EpicsCamera(Camera):
@@ -105,6 +120,8 @@ class EpicsCamera(Camera):
     maximum_counts = Component(
         Quantity, "Stats1:MaxValue_RBV", convert=int, units="counts", kind="normal"
     )
+    angle_deg = Component(FrameAngle, value=0.0, kind="normal")
+    frame_exposure_s = Component(Quantity, "cam1:AcquireTime_RBV", units="s", kind="normal")
     file_path = Component(Signal, value="", kind="omitted")
     exposed = Component(_Exposed, kind="omitted")
     invalid_frame = Component(EpicsSignal, "HDF1:InvalidFrame", kind="omitted", lazy=True)
@@ -114,6 +131,7 @@ class EpicsCamera(Camera):
     dead_rows = Component(
         EpicsSignalRO, "cam1:DeadRows_RBV", string=True, kind="omitted", lazy=True
     )
+    angle_of_server = Component(EpicsSignalRO, "cam1:Angle_RBV", kind="omitted", lazy=True)
 
     def __init__(self, prefix: str = "", *, name: str, **kwargs: Any) -> None:
         super().__init__(prefix, name=name, **kwargs)
@@ -161,7 +179,11 @@ class EpicsCamera(Camera):
         )
         try:
             with do_not_wait_for_lazy_connection(self):
-                optional = {"saturated": self.saturated_fraction, "dead_rows": self.dead_rows}
+                optional = {
+                    "saturated": self.saturated_fraction,
+                    "dead_rows": self.dead_rows,
+                    "angle_deg": self.angle_of_server,
+                }
                 invalid_frame = self.invalid_frame
             invalid_frame.wait_for_connection(timeout=OPTIONAL_TIMEOUT_S)
             self._hear(OPTIONAL_TIMEOUT_S, **optional)
@@ -270,7 +292,8 @@ class EpicsCamera(Camera):
                 "the positions it had are gone: repeat the scan"
             )
         readout_s = self._configuration.readout_s[int(self.binning.get())]
-        patience_s = timeout_s(float(self.exposure_s.get()) + readout_s)
+        expected_s = float(self.exposure_s.get()) + readout_s
+        patience_s = timeout_s(expected_s)
         late = f"{self.name} did not finish within {patience_s:.1f} s"
         with self._lock:
             if self._frame is not None and not self._frame.status.done:
@@ -280,7 +303,13 @@ class EpicsCamera(Camera):
             self._discard_unannounced(self._news.captured)
             status = EpicsStatus(self, call_stop_on_failure=False)
             exposure = EpicsStatus(self, call_stop_on_failure=False)
-            frame = FrameInProgress(status, exposure, self._news, self._frames.path)
+            frame = FrameInProgress(status, exposure, self._news, self._frames.path, self._judge)
+            began_deg = self._theta_deg()
+            exposure.add_callback(lambda _: self._estimate_angle(began_deg))
+            began_s = self._now_s()
+            status.add_callback(
+                lambda _: warn_if_late(self.name, self._now_s() - began_s, expected_s)
+            )
             for waiting in (status, exposure):
                 waiting.guard(
                     self._link,
@@ -294,6 +323,25 @@ class EpicsCamera(Camera):
             with self._link.required():
                 self.cam.acquire.put(1, wait=False, force=True)
         return status
+
+    def _theta_deg(self) -> float:
+        owner: Any = self.parent
+        return float(owner.sample_stage.theta.position)
+
+    def _estimate_angle(self, began_deg: float) -> None:
+        if math.isnan(self._news.angle_deg):
+            self.angle_deg.put((began_deg + self._theta_deg()) / 2)
+
+    def _judge(self) -> str | None:
+        """Say what is wrong with the place where the frame was taken."""
+        if not math.isnan(self._news.angle_deg):
+            self.angle_deg.put(self._news.angle_deg)
+        angle_deg: Any = self.angle_deg.get()
+        return self.misplaced(angle_deg)
+
+    def _now_s(self) -> float:
+        clock = clock_of(self)
+        return clock.now() if clock is not None else time.monotonic()
 
     def exposure_status(self) -> EpicsStatus:
         """Return a status that is done when the exposure in progress ends.
@@ -332,8 +380,16 @@ class EpicsCamera(Camera):
             self._discard_unannounced(int(self.hdf1.num_captured.get(use_monitor=False)))
 
     def pause(self) -> None:
-        """Throw away the frame in progress; it is taken again after the pause."""
-        self.stop()
+        """Throw away the frame in progress; it is taken again after the pause.
+
+        Its statuses end well: a failure would reach the plan after the pause, which replays the
+        trigger and knows nothing of the frame that was thrown away.
+        """
+        self._link.check()
+        if self._frame is not None:
+            self._frame.let_go()
+        with self._link.required():
+            self._abort()
 
     def resume(self) -> None:
         """Go on after a pause."""

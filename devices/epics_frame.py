@@ -6,6 +6,8 @@ trigger is one frame from the driver, one frame in the file, and no write error.
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -32,8 +34,9 @@ class CameraNews:
         Frames that the driver has taken, and that are in the file.
     write_status, state, acquiring
         The PVs of these names.
-    saturated, dead_rows
-        Share of pixels at full well and rows that read nothing, if the server says.
+    saturated, dead_rows, angle_deg
+        Share of pixels at full well, rows that read nothing and mean angle of the stage during
+        the exposure, if the server says.
     """
 
     counter: int = 0
@@ -43,6 +46,7 @@ class CameraNews:
     acquiring: int = 0
     saturated: float = 0.0
     dead_rows: str = ""
+    angle_deg: float = math.nan
 
 
 class FrameInProgress:
@@ -56,12 +60,20 @@ class FrameInProgress:
         What the camera said last; kept up to date by its owner.
     path
         The file; None if the frame is not kept.
+    misplaced
+        Says what is wrong with where a frame that has ended was taken; None if nothing is.
     """
 
     def __init__(
-        self, status: EpicsStatus, exposure: EpicsStatus, news: CameraNews, path: Path | None
+        self,
+        status: EpicsStatus,
+        exposure: EpicsStatus,
+        news: CameraNews,
+        path: Path | None,
+        misplaced: Callable[[], str | None] = lambda: None,
     ) -> None:
         self.status, self.exposure = status, exposure
+        self._misplaced = misplaced
         self._news, self._before, self._path = news, replace(news), path
         self._started = self._ended = False
 
@@ -134,6 +146,9 @@ class FrameInProgress:
                 f"frame {number}: {news.saturated:.0%} of the pixels are saturated (allowed: "
                 f"{SATURATED_SHARE:.1%}); shorten the exposure"
             )
+        misplaced = self._misplaced()
+        if misplaced is not None:
+            return FrameError(f"frame {number}: {misplaced}")
         if path is not None and news.write_status:
             return AcquisitionError(
                 f"frame {number} could not be written to {path}; check the disk of the camera's "

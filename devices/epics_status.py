@@ -13,7 +13,6 @@ from ophyd.status import DeviceStatus, MoveStatus, Status, StatusBase
 
 from .errors import AcquisitionError
 
-
 SERVER_IS_GONE = (
     TimeoutError,
     ConnectionError,

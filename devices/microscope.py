@@ -7,14 +7,16 @@ components, so a plan written for `Microscope` runs on both.
 
 from __future__ import annotations
 
+import math
 from enum import IntEnum
 from typing import Any
 
 from ophyd import Component, Device, Signal
-from ophyd.status import StatusBase
+from ophyd.status import DeviceStatus, StatusBase
 
 from .configuration import InstrumentConfiguration
 from .optics import check_binning
+from .sweep import Note, Sweep
 
 
 class ImageKey(IntEnum):
@@ -72,12 +74,43 @@ class Camera(Device):
     exposed: Any
     """Triggered right after the camera, done when the exposure ends and the readout starts:
     waiting for it lets the next move overlap the readout."""
+    angle_deg: Any
+    """Mean angle of the stage during the exposure of the last frame."""
+    frame_exposure_s: Any
+    """How long the last frame was exposed."""
+    planned_angle_deg = Component(Note, value=math.nan, kind="omitted")
+    angle_tolerance_deg = Component(Note, value=0.0, kind="omitted")
+    """Where the next frame is to be taken: one that was taken elsewhere is spoiled. With a planned
+    angle of NaN a frame may be taken anywhere."""
+
+    def stage(self) -> list[Any]:
+        """Get ready; frames may be taken anywhere until a plan says where."""
+        self.planned_angle_deg.put(math.nan)
+        return super().stage()
+
+    def misplaced(self, angle_deg: float) -> str | None:
+        """Say what is wrong with the angle of a frame; None if nothing is.
+
+        A stage that turns while frames are taken may have been stopped, or may have been kept
+        waiting for the camera.
+        """
+        planned: Any = self.planned_angle_deg.get()
+        tolerance: Any = self.angle_tolerance_deg.get()
+        if math.isnan(planned) or abs(angle_deg - planned) <= tolerance:
+            return None
+        return (
+            f"it was taken at {angle_deg:.3f} deg instead of {planned:.3f} (allowed: +- "
+            f"{tolerance:.3f}): the stage was stopped, or the camera was late"
+        )
 
 
 class Shutter(Device):
     """The beam shutter: `set("open")` or `set("closed")`."""
 
     state: Any
+    told = SHUTTER_CLOSED
+    """What it was last told to be: a shutter that is told to be open and is closed was closed by
+    somebody else, such as an interlock."""
 
     def set(self, value: str) -> StatusBase:
         """Open or close; the status is done when the blade has arrived."""
@@ -118,7 +151,35 @@ class Source(Device):
 
     energy_kev: Any
     current: Any
-    """Relative beam intensity, 1 when all is well; what a beam-loss suspender watches."""
+    """Relative beam intensity, 1 when all is well."""
+    lowest = Component(Signal, value=1.0, kind="normal")
+    """Lowest intensity since the source was triggered: a beam that was away during a part of an
+    exposure is back when the exposure ends."""
+
+    def __init__(self, prefix: str = "", *, name: str, **kwargs: Any) -> None:
+        super().__init__(prefix, name=name, **kwargs)
+        self.current.subscribe(self._current_changed, run=False)
+
+    def _current_changed(self, value: Any, **_: Any) -> None:
+        if value < self._lowest():
+            self.lowest.put(float(value))
+
+    def _lowest(self) -> float:
+        lowest: Any = self.lowest.get()
+        return lowest
+
+    def trigger(self) -> DeviceStatus:
+        """Begin to watch the intensity anew; done at once."""
+        self.lowest.put(float(self.current.get()))
+        status = DeviceStatus(self)
+        status.set_finished()
+        return status
+
+
+class Environment(Device):
+    """What is around the microscope: warm air moves its parts, and the image with them."""
+
+    temperature_c: Any
 
 
 class Microscope(Device):
@@ -126,8 +187,10 @@ class Microscope(Device):
 
     Attributes
     ----------
-    stage, camera, optics, source, shutter
+    stage, camera, optics, source, shutter, environment
         The parts.
+    sweep
+        The flyer that turns the sample at constant velocity.
     configuration
         The instrument file it was made from: limits, field, timing.
     """
@@ -137,6 +200,8 @@ class Microscope(Device):
     optics: Any
     source: Any
     shutter: Any
+    environment: Any
+    sweep = Component(Sweep, kind="omitted")
 
     def __init__(
         self,

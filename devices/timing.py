@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 import math
+
+logger = logging.getLogger(__name__)
+
+LATE_S = 1.0
+"""A frame that comes so much later than expected is worth a warning."""
 
 TIMEOUT_FACTOR = 2.0
 """A wait is given up after this many times the expected duration..."""
@@ -59,6 +65,17 @@ def move_fraction(
     else:
         covered = length - 0.5 * acceleration * (total - elapsed_s) ** 2
     return covered / length
+
+
+def warn_if_late(name: str, took_s: float, expected_s: float) -> None:
+    """Say it when a frame took longer than it should: something is about to fail."""
+    if took_s > expected_s + LATE_S:
+        logger.warning(
+            "a frame of %s came %.1f s later than expected: check the disk of its files and the "
+            "link to the camera",
+            name,
+            took_s - expected_s,
+        )
 
 
 def timeout_s(expected_s: float) -> float:

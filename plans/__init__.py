@@ -1,5 +1,6 @@
 """Bluesky plans of the microscope: references, mosaic, tomography, screening, estimates."""
 
+from .alignment import find_axis
 from .angles import ordered, projection_angles
 from .estimation import Estimate, estimate
 from .grid import TileGrid
@@ -13,6 +14,7 @@ __all__ = [
     "TileGrid",
     "darks",
     "estimate",
+    "find_axis",
     "flats",
     "mosaic",
     "ordered",

@@ -55,6 +55,7 @@ class _Walk:
         self.exposure_end_s = 0.0
         self.targets: dict[str, float] = {}
         self.arrival_s: dict[str, float] = {}
+        self.soft: dict[Any, float] = {}
         self.shutter: Any = None
 
     def wait_for(self, group: Any, until_s: float) -> None:
@@ -80,12 +81,25 @@ class _Walk:
                     + axis.settle_s
                 )
             self.wait_for(group, self.arrival_s.get(name, self.now_s))
+        elif device in (microscope.sweep.stop_deg, microscope.sweep.velocity_deg_s):
+            self.soft[device] = float(value)
         elif device is camera.exposure_s:
             self.exposure_s = float(value)
         elif device is camera.binning:
             self.binning = int(value)
         elif device is camera.image_key:
             self.key = ImageKey(value)
+
+    def turn(self, message: Msg, microscope: Microscope) -> None:
+        """Start a turn at constant velocity, from where the stage stands."""
+        axis = microscope.configuration.stage.theta
+        sweep = microscope.sweep
+        stop_deg = self.soft.get(sweep.stop_deg, 0.0)
+        velocity = self.soft.get(sweep.velocity_deg_s, axis.velocity)
+        distance = stop_deg - self.targets.get("theta", 0.0)
+        self.targets["theta"] = stop_deg
+        turning_s = move_time_s(distance, velocity, axis.acceleration_s)
+        self.arrival_s["theta"] = self.now_s + turning_s + axis.settle_s
 
     def reading(self, message: Msg, microscope: Microscope) -> Any:
         """Answer what plans ask on their way: where an axis was told to go."""
@@ -159,6 +173,10 @@ def estimate(plan: MsgGenerator[Any]) -> Estimate:
             walk.set(message, microscope)
         elif message.command == "trigger" and microscope is not None:
             walk.trigger(message, microscope)
+        elif message.command == "kickoff" and microscope is not None:
+            walk.turn(message, microscope)
+        elif message.command == "complete":
+            walk.wait_for(message.kwargs.get("group"), walk.arrival_s.get("theta", walk.now_s))
         elif message.command == "wait":
             group = message.args[0] if message.args else message.kwargs.get("group")
             walk.now_s = max(walk.now_s, walk.ready_s.pop(group, walk.now_s))

@@ -2,7 +2,7 @@
 
 import itertools
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from bluesky import plan_stubs as bps
@@ -12,6 +12,8 @@ from bluesky.utils import FailedStatus, MsgGenerator
 from zoneplate.devices import AcquisitionError, FrameError
 from zoneplate.devices.microscope import SHUTTER_CLOSED, SHUTTER_OPEN, ImageKey, Microscope
 
+from .suspension import LONG_ABSENCE_S, spoiler, wait_until_good, watched
+
 logger = logging.getLogger(__name__)
 
 MOST_RETAKES = 1
@@ -20,17 +22,13 @@ MOST_RETAKES = 1
 CLOSING_ATTEMPTS = 3
 """A shutter that sticks often closes when asked again."""
 
-BEAM_LOST = 0.5
-BEAM_BACK = 0.9
-"""Relative intensities below which the beam counts as lost, and above which as back."""
-
-BEAM_POLL_S = 2.0
-BEAM_PATIENCE_S = 1800.0
-
 _group_numbers = itertools.count()
 
 Moves = Sequence[tuple[Any, Any]]
 """Pairs of a positioner and its target."""
+
+Refresh = Callable[[], MsgGenerator[None]]
+"""Makes the plan that takes flats again and leaves the camera ready for projections."""
 
 
 def _group(what: str) -> str:
@@ -70,12 +68,14 @@ def take_frame(
     at: Moves = (),
     next_moves: Moves = (),
     needs_beam: bool = True,
+    refresh: Refresh | None = None,
 ) -> MsgGenerator[None]:
     """Take one frame into `stream`, and start towards the next position during its readout.
 
     The stage is read while it still stands; the event is complete when the frame is in the
-    file. A checkpoint follows, so a pause repeats nothing. A frame that is lost or spoiled is
-    taken once more; one without beam is taken again when the beam is back.
+    file. A checkpoint follows, so a pause repeats nothing. A frame that is lost or spoiled, or
+    whose stage did not stand where it should, is taken once more; one during which the conditions
+    were not good (`zoneplate.plans.suspension`) is taken again when they are.
 
     Parameters
     ----------
@@ -90,24 +90,27 @@ def take_frame(
         Moves that may start with the readout.
     needs_beam
         Whether the frame is worth nothing without beam.
+    refresh
+        Plan that takes the flats again, for when the conditions were away for long.
 
     Raises
     ------
     FailedStatus
         If the frame is spoiled again, or something else fails.
     AcquisitionError
-        If the beam does not come back.
+        If the stage is somewhere else again, or the conditions do not become good.
     """
     retakes = 0
     while True:
         yield from move(at)
         moving = _group("move")
         try:
-            good = yield from _expose(microscope, stream, next_moves, moving, needs_beam)
-        except FailedStatus as failure:
-            if retakes == MOST_RETAKES or not isinstance(failure.__cause__, FrameError):
+            good = yield from _expose(microscope, stream, at, next_moves, moving, needs_beam)
+        except (FailedStatus, FrameError) as failure:
+            cause = failure if isinstance(failure, FrameError) else failure.__cause__
+            if retakes == MOST_RETAKES or not isinstance(cause, FrameError):
                 raise
-            logger.warning("%s; it is taken again", failure.__cause__)
+            logger.warning("%s; it is taken again", cause)
             retakes += 1
             good = False
         if good:
@@ -115,66 +118,82 @@ def take_frame(
             return
         yield from bps.wait(moving)
         if needs_beam:
-            yield from wait_for_beam(microscope)
+            # What was spoiled is dropped: a pause while waiting repeats only the waiting.
+            yield from bps.checkpoint()
+            away_s = yield from wait_until_good(microscope)
+            if refresh is not None and away_s >= LONG_ABSENCE_S:
+                logger.warning("the beam was away for %.0f s: flats are taken again", away_s)
+                yield from refresh()
+
+
+def expose_moving(microscope: Microscope, *, at: Moves) -> MsgGenerator[bool]:
+    """Take one projection while the stage turns; return False if it was dropped.
+
+    Parameters
+    ----------
+    microscope
+        The microscope.
+    at
+        Where the axes are that stand.
+    """
+    return (yield from _expose(microscope, "primary", at, (), _group("move"), True))
 
 
 def _expose(
-    microscope: Microscope, stream: str, next_moves: Moves, moving: str, needs_beam: bool
+    microscope: Microscope,
+    stream: str,
+    at: Moves,
+    next_moves: Moves,
+    moving: str,
+    needs_beam: bool,
 ) -> MsgGenerator[bool]:
-    """Take one frame and save its event; drop it and return False if there was no beam."""
+    """Take one frame and save its event; drop it and return False if conditions were not good."""
     camera = microscope.camera
     frame, exposure = _group("frame"), _group("exposure")
+    if needs_beam:
+        yield from bps.trigger(microscope.source)
     yield from bps.trigger(camera, group=frame)
     yield from bps.trigger(camera.exposed, group=exposure)
     yield from bps.wait(exposure)
     yield from bps.create(stream)
+    readings: dict[str, Any] = {}
     try:
-        for device in (microscope.stage, microscope.shutter, microscope.optics):
-            yield from bps.read(device)  # type: ignore[arg-type]
-        reading = yield from bps.read(microscope.source)
-        lit = not needs_beam or _beam(microscope, reading) >= BEAM_LOST
-        for positioner, target in next_moves if lit else ():
+        for device in (microscope.stage, microscope.optics, *watched(microscope)):
+            readings.update((yield from bps.read(device)) or {})  # type: ignore[arg-type]
+        wrong = spoiler(microscope, readings) if needs_beam else None
+        misplaced = _misplaced(microscope, at, readings)
+        good = wrong is None and misplaced is None
+        for positioner, target in next_moves if good else ():
             yield from bps.abs_set(positioner, target, group=moving)
         yield from bps.wait(frame)
-        if not lit:
-            logger.warning("the beam was lost during a frame; it is taken again")
+        if misplaced is not None:
+            raise FrameError(misplaced)
+        if wrong is not None:
+            logger.warning("%s: the frame is taken again", wrong.what)
             yield from bps.drop()
             return False
         yield from bps.read(camera)
-    except FailedStatus:
+    except (FailedStatus, FrameError):
         yield from bps.drop()
         raise
     yield from bps.save()
     return True
 
 
-def wait_for_beam(microscope: Microscope) -> MsgGenerator[None]:
-    """Wait until there is beam.
-
-    Raises
-    ------
-    AcquisitionError
-        If it does not come back in `BEAM_PATIENCE_S`.
-    """
-    waited_s = 0.0
-    while True:
-        current = yield from bps.rd(microscope.source.current, default_value=1.0)
-        if current >= BEAM_BACK:
-            return
-        if waited_s >= BEAM_PATIENCE_S:
-            raise AcquisitionError(
-                f"there has been no beam for {waited_s:.0f} s (relative intensity {current:.2f}); "
-                "start the source, then repeat the scan"
+def _misplaced(microscope: Microscope, at: Moves, readings: dict[str, Any]) -> str | None:
+    """Say which axis was not where it should be at the end of an exposure; None if all were."""
+    limits = microscope.configuration.stage
+    for axis, target in at:
+        reading = readings.get(axis.name)
+        limit = getattr(limits, axis.attr_name, None)
+        if reading is None or limit is None:
+            continue
+        if not abs(reading["value"] - target) <= limit.deadband:
+            return (
+                f"{axis.name} read {reading['value']:g} {limit.unit} instead of {target:g} "
+                f"(+- {limit.deadband:g}) during a frame; check the stage and its encoder"
             )
-        yield from bps.sleep(BEAM_POLL_S)
-        waited_s += BEAM_POLL_S
-
-
-def _beam(microscope: Microscope, reading: Any) -> float:
-    """Return the relative beam intensity of a reading; 1 in a dry run, which reads nothing."""
-    if not reading:
-        return 1.0
-    return float(reading[microscope.source.current.name]["value"])
+    return None
 
 
 def take_darks(microscope: Microscope, frames: int) -> MsgGenerator[None]:
@@ -209,7 +228,11 @@ def take_flats(
 
 
 def take_projections(
-    microscope: Microscope, targets: Sequence[Moves], *, then: Moves = ()
+    microscope: Microscope,
+    targets: Sequence[Moves],
+    *,
+    then: Moves = (),
+    refresh: Refresh | None = None,
 ) -> MsgGenerator[None]:
     """Take a frame into the stream `primary` at each target.
 
@@ -221,17 +244,32 @@ def take_projections(
         One set of moves per frame.
     then
         Moves that may start with the readout of the last frame.
+    refresh
+        As `take_frame` takes it; see `flats_again`.
     """
     yield from bps.mv(microscope.shutter, SHUTTER_OPEN)
     yield from bps.mv(microscope.camera.image_key, ImageKey.PROJECTION)
     for target, following in itertools.pairwise([*targets, then]):
-        yield from take_frame(microscope, "primary", at=target, next_moves=following)
+        yield from take_frame(
+            microscope, "primary", at=target, next_moves=following, refresh=refresh
+        )
+
+
+def flats_again(microscope: Microscope, frames: int, *, out_moves: Moves) -> MsgGenerator[None]:
+    """Take flats in the middle of projections, which go on from where the stage then is."""
+    yield from take_flats(microscope, frames, out_moves=out_moves)
+    yield from bps.mv(microscope.camera.image_key, ImageKey.PROJECTION)
+    yield from bps.checkpoint()
 
 
 def left_safe(microscope: Microscope, plan: MsgGenerator[Any]) -> MsgGenerator[Any]:
-    """Wrap a plan so that the shutter is closed and the camera idle, however it ends."""
+    """Wrap a plan so that the shutter is closed and the camera idle, however it ends.
 
-    def make_safe() -> MsgGenerator[None]:
+    A shutter that does not close is a failure of a plan that ended well; otherwise it is logged,
+    so that it does not hide why the plan ended.
+    """
+
+    def close_shutter() -> MsgGenerator[None]:
         for attempt in range(CLOSING_ATTEMPTS):
             try:
                 yield from bps.mv(microscope.shutter, SHUTTER_CLOSED)
@@ -241,4 +279,12 @@ def left_safe(microscope: Microscope, plan: MsgGenerator[Any]) -> MsgGenerator[A
                     raise
                 logger.warning("%s; trying again", failure.__cause__)
 
-    return (yield from bpp.finalize_wrapper(plan, make_safe()))
+    def after_failure(failure: Exception) -> MsgGenerator[None]:
+        try:
+            yield from close_shutter()
+        except (FailedStatus, AcquisitionError) as worse:
+            logger.error("the shutter could not be closed: %s", worse.__cause__ or worse)
+
+    return (
+        yield from bpp.contingency_wrapper(plan, except_plan=after_failure, else_plan=close_shutter)
+    )

@@ -9,6 +9,7 @@ from zoneplate.devices.microscope import Microscope
 
 from .grid import TileGrid
 from .mosaic import check_mosaic, mosaic
+from .stopping import check_adaptive
 from .tomography import check_tomography, tomography
 from .validation import check_axis, check_count
 
@@ -32,6 +33,7 @@ def screen(
     order: Literal["interlaced", "sequential", "golden"] = "interlaced",
     at_um: Sequence[tuple[float, float, float]] | None = None,
     stop_when: Callable[[dict[str, Any]], bool] | None = None,
+    adaptive: bool = False,
     *,
     md: CustomPlanMetadata | None = None,
 ) -> MsgGenerator[list[str]]:
@@ -53,6 +55,8 @@ def screen(
         Points (x, y, z) to take tomograms of; None: the session chooses from the map.
     stop_when
         Called with the results so far after each tomogram; True ends the screening.
+    adaptive
+        Let each tomogram stop early, at the end of a pass, when its statistics are stable.
     md
         More metadata for the start documents.
 
@@ -73,11 +77,13 @@ def screen(
         RE(screen(microscope, regions=5))
     """
     check_count("regions", regions, 1, MAXIMUM_REGIONS)
-    grid = TileGrid((shape[0], shape[1]))
-    check_mosaic(microscope, grid, exposure_s=exposure_s, binning=binning)
+    positions_um = TileGrid((shape[0], shape[1])).positions_um()
+    check_mosaic(microscope, positions_um, exposure_s=exposure_s, binning=binning)
     check_tomography(
         microscope, projections=projections, exposure_s=exposure_s, binning=binning, order=order
     )
+    if adaptive:
+        check_adaptive(order, "step")
     limits = microscope.configuration.stage
     for center_um in at_um or ():
         for name, target in zip("xyz", center_um, strict=True):
@@ -103,6 +109,7 @@ def screen(
             exposure_s=exposure_s,
             binning=binning,
             order=order,
+            adaptive=adaptive,
             md={**more, "screening": {"mosaic": uids[0], "region": number, "of": regions}},
         )
         uids.append(uid)

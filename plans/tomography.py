@@ -1,5 +1,6 @@
 """A tomogram: projections over half a turn, with references."""
 
+import logging
 from typing import Any, Literal
 
 from bluesky import plan_stubs as bps
@@ -10,7 +11,9 @@ from zoneplate.devices import ConfigurationError
 from zoneplate.devices.microscope import Microscope
 
 from .angles import ORDERS, ordered, projection_angles
+from .fly import BLUR_WORTH_A_WARNING, FlyMotion, at_rest, fly_motion, take_flying
 from .frames import (
+    flats_again,
     left_safe,
     move,
     prepare_camera,
@@ -22,7 +25,12 @@ from .frames import (
 )
 from .metadata import run_metadata
 from .references import DEFAULT_OUT_UM, MAXIMUM_REFERENCES, OutPosition, check_out, out_moves
+from .stopping import check_adaptive, pass_ends, take_until_enough
 from .validation import MAXIMUM_PROJECTIONS, check_axis, check_count, check_frames
+
+logger = logging.getLogger(__name__)
+
+MOTIONS = ("step", "fly")
 
 
 def check_tomography(
@@ -44,16 +52,24 @@ def check_tomography(
     ConfigurationError
         If a value is impossible.
     """
-    if motion != "step":
-        raise ConfigurationError(f"motion {motion!r} is not available: use 'step'")
+    if motion not in MOTIONS:
+        raise ConfigurationError(f"motion {motion!r} is unknown: use one of {', '.join(MOTIONS)}")
     if order not in ORDERS:
         raise ConfigurationError(f"order {order!r} is unknown: use one of {', '.join(ORDERS)}")
+    if motion == "fly" and order != "sequential":
+        raise ConfigurationError(
+            f"motion 'fly' with order {order!r} is not possible: larger steps would smear frames; "
+            "use order 'sequential', or motion 'step'"
+        )
     check_count("projections", projections, 1, MAXIMUM_PROJECTIONS)
     check_frames(microscope.configuration, exposure_s, binning)
     check_count("dark_frames", references[0], 0, MAXIMUM_REFERENCES)
     check_count("flat_frames", references[1], 1, MAXIMUM_REFERENCES)
     check_axis("theta", microscope.configuration.stage.theta, *range_deg)
     check_out(microscope, out_um)
+    if motion == "fly":
+        angles_deg = projection_angles(projections, *range_deg)
+        fly_motion(microscope.configuration, angles_deg, exposure_s, binning)
 
 
 def tomography(
@@ -69,6 +85,7 @@ def tomography(
     dark_frames: int = 5,
     flat_frames: int = 10,
     out_um: tuple[float | None, float | None, float | None] = (None, 400.0, None),
+    adaptive: bool = False,
     *,
     md: CustomPlanMetadata | None = None,
 ) -> MsgGenerator[str]:
@@ -93,11 +110,14 @@ def tomography(
         Order of the angles: `"interlaced"` lets a part of the scan show the whole sample. It
         and `"golden"` begin at the end that is nearer to where the stage stands.
     motion
-        `"step"`: the stage stands during each exposure.
+        `"step"`: the stage stands during each exposure. `"fly"`: it turns at constant velocity,
+        which takes less time and smears the edge of the field; with order `"sequential"`.
     dark_frames, flat_frames
         Reference frames.
     out_um
         Stage (x, y, z) with the sample out of the beam; None leaves an axis where it is.
+    adaptive
+        Ask at the end of each pass whether what was seen is enough, and stop if it is.
     md
         More metadata for the start document.
 
@@ -128,6 +148,8 @@ def tomography(
         references=(dark_frames, flat_frames),
         out_um=out_um,
     )
+    if adaptive:
+        check_adaptive(order, motion)
     all_deg = projection_angles(projections, start_deg, stop_deg)
     if order != "sequential":
         # From the nearer end: the scan before this one ended at the other side.
@@ -135,6 +157,11 @@ def tomography(
         if abs(here_deg - stop_deg) < abs(here_deg - start_deg):
             all_deg.reverse()
     angles_deg = ordered(all_deg, order)
+    turn = (
+        fly_motion(microscope.configuration, angles_deg, exposure_s, binning)
+        if motion == "fly"
+        else None
+    )
     limits = microscope.configuration.stage
     stage = microscope.stage
     axes = (stage.x, stage.y, stage.z)
@@ -161,6 +188,7 @@ def tomography(
         "dark_frames": dark_frames,
         "flat_frames": flat_frames,
         "out_um": list(out_um),
+        "adaptive": adaptive,
     }
     frames = {"darks": dark_frames, "flats": flat_frames, "projections": projections}
     metadata = run_metadata(
@@ -171,10 +199,28 @@ def tomography(
         md,
         motors=[stage.theta.name],
         hints={"dimensions": [([stage.theta.name], "primary")]},
-        tomography={"angles_deg": angles_deg, "center_um": center},
+        tomography={
+            "angles_deg": angles_deg,
+            "center_um": center,
+            "pass_ends": pass_ends(projections) if adaptive else [],
+            **_limits(start_deg, stop_deg, projections),
+            **_motion_facts(turn),
+        },
     )
     sample_in = list(zip(axes, center, strict=True))
+    out = out_moves(microscope, out_um)
     targets = [[*sample_in, (stage.theta, angle)] for angle in angles_deg]
+
+    @bpp.stage_decorator([microscope.camera])
+    @bpp.run_decorator(md=metadata)
+    def flying(motion: FlyMotion) -> MsgGenerator[None]:
+        yield from prepare_camera(microscope, exposure_s, binning)
+        start = yield from start_moves([(stage.theta, motion.begin_deg(0))])
+        yield from take_darks(microscope, dark_frames)
+        yield from take_flats(microscope, flat_frames, out_moves=out, next_moves=sample_in)
+        yield from bps.wait(start)
+        frames = take_flying(microscope, motion, sample_in=sample_in)
+        yield from bpp.finalize_wrapper(frames, at_rest(microscope))
 
     @bpp.stage_decorator([microscope.camera])
     @bpp.run_decorator(md=metadata)
@@ -183,14 +229,48 @@ def tomography(
         arrival = yield from start_moves(targets[0])
         yield from take_darks(microscope, dark_frames)
         yield from bps.wait(arrival)
-        out = out_moves(microscope, out_um)
         yield from take_projections(microscope, targets[:1])
-        turn: list[Any] = [(stage.theta, angles_deg[1])] if projections > 1 else []
-        turning = yield from start_moves(turn)
+        next_turn: list[Any] = [(stage.theta, angles_deg[1])] if projections > 1 else []
+        turning = yield from start_moves(next_turn)
         yield from take_flats(microscope, flat_frames, out_moves=out, next_moves=sample_in)
-        if turn:
+        if next_turn:
             yield from bps.wait(turning)
         yield from move(sample_in)
-        yield from take_projections(microscope, targets[1:])
 
-    return (yield from left_safe(microscope, inner()))
+        def refresh() -> MsgGenerator[None]:
+            return flats_again(microscope, flat_frames, out_moves=out)
+
+        if adaptive:
+            yield from take_until_enough(
+                microscope, targets[1:], taken=1, planned=projections, refresh=refresh
+            )
+        else:
+            yield from take_projections(microscope, targets[1:], refresh=refresh)
+
+    return (yield from left_safe(microscope, inner() if turn is None else flying(turn)))
+
+
+def _limits(start_deg: float, stop_deg: float, projections: int) -> dict[str, Any]:
+    """Return what a range below half a turn leaves out, for the metadata; say it too."""
+    step_deg = abs(stop_deg - start_deg) / max(projections - 1, 1)
+    missing_deg = max(180.0 - abs(stop_deg - start_deg) - step_deg, 0.0)
+    if missing_deg > 0 and projections > 1:
+        logger.warning(
+            "%.0f of 180 degrees are not looked at (a missing wedge): surfaces that face those "
+            "directions are not seen, so particles and voids come out drawn out and too faint",
+            missing_deg,
+        )
+    return {"missing_wedge_deg": missing_deg}
+
+
+def _motion_facts(turn: FlyMotion | None) -> dict[str, Any]:
+    """Return velocity and blur of a fly scan for the metadata; warn of much blur."""
+    if turn is None:
+        return {}
+    if turn.blur_voxels > BLUR_WORTH_A_WARNING:
+        logger.warning(
+            "the edge of the field turns through %.1f voxels during an exposure and is smeared as "
+            "much: more projections, a shorter exposure or motion 'step' avoid that",
+            turn.blur_voxels,
+        )
+    return {"velocity_deg_s": turn.velocity_deg_s, "blur_voxels": turn.blur_voxels}

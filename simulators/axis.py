@@ -66,12 +66,17 @@ class SimulatedAxis:
         """Where the axis was last told to go."""
         return self._target
 
-    def readback(self) -> float:
-        """Return what the encoder reads now."""
+    def readback(self, ahead_s: float = 0.0) -> float:
+        """Return what the encoder reads now, or so much later in the move that is going on."""
+        lie = self._faults.lasts("readback_disagrees", axis=self.name)
+        return self.place(ahead_s) + (lie.magnitude if lie is not None else 0.0)
+
+    def place(self, ahead_s: float = 0.0) -> float:
+        """Return where the axis is, or will be so much later if its move goes on (or was)."""
         if self._arrival is None:
             return self._arrived
         fraction = move_fraction(
-            self._clock.now() - self._start_s,
+            self._clock.now() + ahead_s - self._start_s,
             self._target - self._start,
             self.velocity,
             self.acceleration_s,
@@ -82,9 +87,10 @@ class SimulatedAxis:
         """Return how long a move from here to `target` takes, with settling.
 
         An axis at rest counts from its setpoint: what it missed it by is within the deadband,
-        and a move to where it already is takes no time.
+        and a move to where it already is takes no time. One that stands elsewhere moves again.
         """
-        distance = target - (self.readback() if self.moving else self._target)
+        missed = abs(self._arrived - self._target) > self.configuration.deadband
+        distance = target - (self.place() if self.moving or missed else self._target)
         if distance == 0:
             return 0.0
         return (
@@ -138,7 +144,7 @@ class SimulatedAxis:
         if self._arrival is not None:
             self._arrival.cancel()
             if not arrived:
-                self._arrived = self.readback()
+                self._arrived = self.place()
         self._arrival = None
         waiting, self._done = self._done, []
         for done in waiting:

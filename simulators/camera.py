@@ -12,7 +12,7 @@ from ophyd import Component, Device
 from zoneplate.devices.errors import AcquisitionError, FrameError
 from zoneplate.devices.frame_documents import FrameDocuments, new_frame_file
 from zoneplate.devices.microscope import Camera, ImageKey
-from zoneplate.devices.timing import timeout_s
+from zoneplate.devices.timing import timeout_s, warn_if_late
 
 from .camera_model import CameraModel
 from .clock import VirtualClock
@@ -49,6 +49,8 @@ class SimulatedCamera(Camera):
     exposure_start_s = Component(ModelSignal, kind="normal", units="s")
     mean_counts = Component(ModelSignal, kind="hinted", units="counts")
     maximum_counts = Component(ModelSignal, kind="normal", units="counts")
+    angle_deg = Component(ModelSignal, kind="normal", units="deg")
+    frame_exposure_s = Component(ModelSignal, kind="normal", units="s")
     file_path = Component(ModelSignal, kind="omitted")
     exposed = Component(_Exposed, kind="omitted")
 
@@ -62,6 +64,8 @@ class SimulatedCamera(Camera):
         self.exposure_start_s.bind(clock, lambda: model.exposure_start_s)
         self.mean_counts.bind(clock, lambda: model.mean_counts)
         self.maximum_counts.bind(clock, lambda: model.maximum_counts)
+        self.angle_deg.bind(clock, lambda: model.angle_deg)
+        self.frame_exposure_s.bind(clock, lambda: model.frame_exposure_s)
         self.file_path.bind(clock, lambda: str(self._frames.path or ""))
         self._frames = FrameDocuments(self.image_name)
         self._status: InstrumentStatus | None = None
@@ -84,9 +88,7 @@ class SimulatedCamera(Camera):
         with self._clock.lock:
             # A plan that ended for another reason has left this frame; failing its status now
             # would hide that reason behind this one.
-            for status in (self._status, self._exposure):
-                if status is not None and not status.done:
-                    status.set_finished()
+            self._let_go()
             self._discard_unannounced()
             self._model.disarm()
         self._frames.end()
@@ -104,10 +106,13 @@ class SimulatedCamera(Camera):
         with self._clock.lock:
             status = InstrumentStatus(self, self._clock)
             exposure = InstrumentStatus(self, self._clock)
-            patience_s = timeout_s(model.exposure_s + model.readout_s)
+            began_s, expected_s = self._clock.now(), model.exposure_s + model.readout_s
+            patience_s = timeout_s(expected_s)
 
             def give_up() -> None:
-                self._fail(f"did not finish within {patience_s:.1f} s")
+                # A frame that was thrown away leaves its deadline behind: not one for the next.
+                if self._status is status:
+                    self._fail(f"did not finish within {patience_s:.1f} s")
 
             def exposed() -> None:
                 if not exposure.done:
@@ -118,6 +123,7 @@ class SimulatedCamera(Camera):
                 if status.done:
                     return
                 error = error or self._spoiled(index)
+                warn_if_late(self.name, self._clock.now() - began_s, expected_s)
                 if error is None:
                     status.set_finished()
                 else:
@@ -153,8 +159,21 @@ class SimulatedCamera(Camera):
             self._discard_unannounced()
 
     def pause(self) -> None:
-        """Throw away the frame in progress; it is taken again after the pause."""
-        self.stop()
+        """Throw away the frame in progress; it is taken again after the pause.
+
+        Its statuses end well: a failure would reach the plan after the pause, which replays the
+        trigger and knows nothing of the frame that was thrown away.
+        """
+        with self._clock.lock:
+            self._model.abort()
+            self._let_go()
+            self._discard_unannounced()
+
+    def _let_go(self) -> None:
+        """End what is not done yet without a failure: nobody waits for it any more."""
+        for status in (self._status, self._exposure):
+            if status is not None and not status.done:
+                status.set_finished()
 
     def resume(self) -> None:
         """Go on after a pause."""
@@ -188,6 +207,9 @@ class SimulatedCamera(Camera):
                 f"frame {number}: {model.saturated_fraction:.0%} of the pixels are saturated "
                 f"(allowed: {SATURATED_SHARE:.1%}); shorten the exposure"
             )
+        misplaced = self.misplaced(model.angle_deg)
+        if misplaced is not None:
+            return FrameError(f"frame {number}: {misplaced}")
         if self._frames.path is None:
             return None
         stored = len(model.file) - index if model.file is not None else 0

@@ -27,8 +27,8 @@ Pose = tuple[float, float, float, float]
 class Scene(Protocol):
     """What the camera looks at."""
 
-    def pose(self) -> Pose:
-        """Return what the encoders read."""
+    def pose(self, exposure_s: float) -> Pose:
+        """Return what the encoders read on average during an exposure that is half over now."""
         ...
 
     def frame(self, exposure_s: float, binning: int, number: int) -> NDArray[np.uint16]:
@@ -58,6 +58,8 @@ class CameraModel:
         Of the last frame: mean and maximum, share of pixels at full well, rows that read nothing.
     last_frame
         The last frame that was read out.
+    angle_deg, frame_exposure_s
+        Mean angle of the stage during its exposure, and how long that was.
     """
 
     def __init__(
@@ -79,6 +81,7 @@ class CameraModel:
         self.frame_number = 0
         self.mean_counts = 0.0
         self.maximum_counts = 0
+        self.angle_deg = self.frame_exposure_s = 0.0
         self.exposure_start_s = clock.now()
         self.file: FrameFile | None = None
         self._path: Path | None = None
@@ -180,24 +183,26 @@ class CameraModel:
             raise AcquisitionError(
                 "the camera was triggered while a frame is in progress: wait for it first"
             )
-        pose = self._scene.pose()
         start_s = self._clock.now()
         exposure_s, key, binning = self.exposure_s, self.image_key, self.binning
         self.frame_number += 1
         number = self.frame_number
-        frame: list[NDArray[np.uint16]] = []
+        taken: list[tuple[NDArray[np.uint16], Pose]] = []
 
         def middle() -> None:
-            frame.append(self._scene.frame(exposure_s, binning, number))
+            pose = self._scene.pose(exposure_s)
+            taken.append((self._scene.frame(exposure_s, binning, number), pose))
 
         def end() -> None:
             exposed()
 
         def read_out() -> None:
             self._pending.clear()
+            frame, pose = taken[0]
+            self.angle_deg, self.frame_exposure_s = pose[3], exposure_s
             try:
                 self._store(
-                    frame[0], FrameRecord(int(key), pose[3], *pose[:3], exposure_s, start_s, number)
+                    frame, FrameRecord(int(key), pose[3], *pose[:3], exposure_s, start_s, number)
                 )
             except Exception as error:  # noqa: BLE001 - whoever waits for the frame must hear of it
                 done(error)
@@ -205,8 +210,8 @@ class CameraModel:
                 self.exposure_start_s = start_s
                 done(None)
 
-        late = self._faults.fires("frame_late", frame=number)
-        readout_s = self.readout_s + (late.magnitude if late is not None else 0.0)
+        delays = (self._faults.fires(what, frame=number) for what in ("frame_late", "slow_disk"))
+        readout_s = self.readout_s + sum(delay.magnitude for delay in delays if delay is not None)
         self._pending = [
             self._clock.call_later(exposure_s / 2, middle),
             self._clock.call_later(exposure_s, end),

@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import logging
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -43,9 +44,17 @@ FAULTS: dict[str, str] = {
     "disk_full": "the file cannot be extended",
     "beam_trip": "there is no beam for `duration_s`",
     "shutter_stuck": "the shutter does not move",
+    "shutter_closes": "an interlock closes the shutter and keeps it closed for `duration_s`",
+    "temperature": "the air is `magnitude` degrees too warm for `duration_s`",
+    "readback_disagrees": "an encoder reads `magnitude` more than where its axis is",
+    "slow_disk": "a frame takes `magnitude` seconds longer to be written",
     "drift_jump": "the sample jumps by `magnitude` um",
 }
 """Every fault that can be armed, with what it does."""
+
+
+LASTING = frozenset({"beam_trip", "shutter_closes", "temperature"})
+"""Faults that begin and end by themselves, whether anybody asks or not."""
 
 
 @dataclass
@@ -68,6 +77,8 @@ class ArmedFault:
         Chance to fire at each opportunity.
     times
         How often it may still fire.
+    logged
+        Whether its beginning is in the log, for one that lasts.
     """
 
     name: str
@@ -79,6 +90,7 @@ class ArmedFault:
     probability: float
     times: float
     rng: np.random.Generator = field(repr=False)
+    logged: bool = False
 
 
 @dataclass(frozen=True)
@@ -107,6 +119,7 @@ class FaultBus:
     def __init__(self, clock: VirtualClock) -> None:
         self._clock = clock
         self._armed: list[ArmedFault] = []
+        self._watchers: list[Callable[[], None]] = []
         self.log: list[Firing] = []
 
     def arm(
@@ -166,6 +179,18 @@ class FaultBus:
                 np.random.default_rng(seed),
             )
         )
+        if name in LASTING:
+            for change_s in (after_s, after_s + duration_s):
+                if math.isfinite(change_s):
+                    self._clock.call_later(change_s, self._tell)
+
+    def watch(self, changed: Callable[[], None]) -> None:
+        """Call `changed` on the instrument's thread when a lasting fault begins or ends."""
+        self._watchers.append(changed)
+
+    def _tell(self) -> None:
+        for changed in self._watchers:
+            changed()
 
     def fires(
         self, name: str, *, frame: int | None = None, axis: str | None = None
@@ -182,14 +207,16 @@ class FaultBus:
         logger.info("fault %s fires (%s)", name, what)
         return fault
 
-    def lasts(self, name: str) -> ArmedFault | None:
+    def lasts(self, name: str, *, axis: str | None = None) -> ArmedFault | None:
         """Return a fault that goes on for a while, such as a beam trip, if it is going on.
 
         Its beginning is logged once.
         """
-        fault = self._due(name, None, None)
-        if fault is not None and not any(entry.name == name for entry in self.log):
-            self.log.append(Firing(name, self._clock.now(), ""))
+        fault = self._due(name, None, axis)
+        if fault is not None and not fault.logged:
+            fault.logged = True
+            what = f"axis {axis}" if axis is not None else ""
+            self.log.append(Firing(name, self._clock.now(), what))
         return fault
 
     def clear(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +23,19 @@ from .source import SourceModel
 from .specimen import Specimen
 
 AXES = ("x", "y", "z", "theta")
+
+EXPOSURES_PER_PIXEL = 2.0
+"""An exposure in motion is the average of this many for each pixel that the image moves at the
+edge of the field: half a pixel apart they cannot be told from a continuous smear."""
+
+MOST_EXPOSURES = 24
+"""A frame that is smeared over more than a dozen pixels shows nothing worth computing finely."""
+
+_MEAN_INSTANTS = 16
+"""Instants over which the encoders are averaged; exact where the velocity is constant."""
+
+ROOM_C = 23.0
+"""Temperature around an instrument whose file says none."""
 
 
 class SimulatedInstrument:
@@ -72,6 +86,8 @@ class SimulatedInstrument:
             )
             for name, stream in zip(AXES, streams, strict=True)
         }
+        environment = configuration.environment
+        self.usual_temperature_c = environment.temperature_c if environment else ROOM_C
         self.shutter = ShutterModel(configuration.shutter, clock, self.faults)
         self.source = SourceModel(configuration.source, self.faults)
         self.camera = CameraModel(configuration.camera, self, clock, self._new_file, self.faults)
@@ -80,22 +96,62 @@ class SimulatedInstrument:
             configuration.camera, configuration.source, imperfections, seed
         )
 
-    def pose(self) -> Pose:
-        """Return what the encoders read: x, y, z in um, theta in degrees."""
-        x, y, z, theta = (self.axes[name].readback() for name in AXES)
+    def pose(self, exposure_s: float = 0.0) -> Pose:
+        """Return what the encoders read: x, y, z in um, theta in degrees.
+
+        Parameters
+        ----------
+        exposure_s
+            On average during an exposure of that length that is half over now.
+        """
+        instants = self._instants(exposure_s, _MEAN_INSTANTS)
+        x, y, z, theta = (
+            sum(self.axes[name].readback(ahead_s) for ahead_s in instants) / len(instants)
+            for name in AXES
+        )
         return x, y, z, theta
 
+    def _place(self, ahead_s: float) -> Pose:
+        x, y, z, theta = (self.axes[name].place(ahead_s) for name in AXES)
+        return x, y, z, theta
+
+    def _instants(self, exposure_s: float, count: int) -> list[float]:
+        """Return the middles of equal parts of an exposure, counted from its own; 0 if all stands.
+
+        Four parts of one second: -0.375, -0.125, 0.125 and 0.375.
+        """
+        if not any(axis.moving for axis in self.axes.values()):
+            return [0.0]
+        return [((part + 0.5) / count - 0.5) * exposure_s for part in range(count)]
+
+    def _smear_pixels(self, exposure_s: float, binning: int) -> float:
+        """Return how far the image moves during an exposure, at the edge of the field."""
+        detector = self.configuration.camera.detector
+        begin, end = (np.array(self._place(sign * exposure_s / 2)) for sign in (-1, 1))
+        way = np.abs(end - begin)
+        turned_um = np.radians(way[3]) * detector.field_um()[1] / 2
+        return float(way[:3].max() + turned_um) / detector.binned_pixel_um(binning)
+
+    @property
+    def temperature_c(self) -> float:
+        """Temperature of the air."""
+        fault = self.faults.lasts("temperature")
+        return self.usual_temperature_c + (fault.magnitude if fault is not None else 0.0)
+
     def frame(self, exposure_s: float, binning: int, number: int) -> NDArray[np.uint16]:
-        """Return what the camera records of an exposure that is half over now."""
-        x, y, z, theta_deg = self.pose()
+        """Return what the camera records of an exposure that is half over now.
+
+        While the stage moves it is the average of what is seen on the way.
+        """
+        smear = self._smear_pixels(exposure_s, binning)
+        count = min(max(math.ceil(EXPOSURES_PER_PIXEL * smear), 1), MOST_EXPOSURES)
+        instants = self._instants(exposure_s, count)
+        transmission = self._transmission(instants[0], binning)
+        if len(instants) > 1:
+            for ahead_s in instants[1:]:
+                transmission = transmission + self._transmission(ahead_s, binning)
+            transmission = transmission / np.float32(len(instants))
         elapsed_s = self.clock.now() - self._start_s
-        du_um, dv_um = self.imperfections.displacement(theta_deg, elapsed_s)
-        jump = self.faults.lasts("drift_jump")
-        if jump is not None:
-            du_um += jump.magnitude
-        transmission = self._imaging.transmission(
-            (x, y, z), theta_deg, binning=binning, displacement_um=(du_um, dv_um)
-        )
         return self._detector.expose(
             self.source.current * transmission,
             exposure_s=exposure_s,
@@ -103,6 +159,18 @@ class SimulatedInstrument:
             time_s=elapsed_s,
             shutter_open=self.shutter.is_open,
             frame_number=number,
+        )
+
+    def _transmission(self, ahead_s: float, binning: int) -> NDArray[np.float32]:
+        """Return the fraction of the beam that arrives so much later than now."""
+        x, y, z, theta_deg = self._place(ahead_s)
+        elapsed_s = self.clock.now() + ahead_s - self._start_s
+        du_um, dv_um = self.imperfections.displacement(theta_deg, elapsed_s)
+        jump = self.faults.lasts("drift_jump")
+        if jump is not None:
+            du_um += jump.magnitude
+        return self._imaging.transmission(
+            (x, y, z), theta_deg, binning=binning, displacement_um=(du_um, dv_um)
         )
 
     def _new_file(self, path: Path, binning: int) -> FrameFile:

@@ -9,7 +9,7 @@ from typing import Any
 from ophyd import Component
 
 from zoneplate.devices.configuration import InstrumentConfiguration
-from zoneplate.devices.microscope import Microscope, Optics, Stage
+from zoneplate.devices.microscope import Environment, Microscope, Optics, Stage
 
 from .camera import SimulatedCamera
 from .clock import VirtualClock
@@ -18,6 +18,7 @@ from .instrument import AXES, SimulatedInstrument
 from .motor import SimulatedMotor
 from .powders import nmc622
 from .shutter import SimulatedShutter
+from .signals import ModelSignal
 from .source import SimulatedSource
 from .specimen import Specimen
 
@@ -29,6 +30,12 @@ class SimulatedStage(Stage):
     y = Component(SimulatedMotor, kind="hinted")
     z = Component(SimulatedMotor, kind="hinted")
     theta = Component(SimulatedMotor, kind="hinted")
+
+
+class SimulatedEnvironment(Environment):
+    """The air around the simulated microscope."""
+
+    temperature_c = Component(ModelSignal, kind="normal", units="degC")
 
 
 class SimulatedMicroscope(Microscope):
@@ -45,6 +52,7 @@ class SimulatedMicroscope(Microscope):
     optics = Component(Optics, kind="config")
     source = Component(SimulatedSource)
     shutter = Component(SimulatedShutter)
+    environment = Component(SimulatedEnvironment)
 
     def __init__(
         self,
@@ -64,6 +72,7 @@ class SimulatedMicroscope(Microscope):
         self.camera.bind(clock, instrument.camera, directory)
         self.shutter.bind(clock, instrument.shutter)
         self.source.bind(clock, instrument.source)
+        self.environment.temperature_c.bind(clock, lambda: instrument.temperature_c)
         self.optics.use_binning(instrument.camera.binning)
         self.camera.binning.subscribe(lambda value, **_: self.optics.use_binning(value), run=False)
 

@@ -28,6 +28,16 @@ class ShutterModel:
         self.state = SHUTTER_CLOSED
         self._clock = clock
         self._event: Event | None = None
+        self._going = SHUTTER_CLOSED
+        self._waiting: list[Callable[[], None]] = []
+        faults.watch(self._obey_interlock)
+
+    def _obey_interlock(self) -> None:
+        """Close at once where the interlock says so."""
+        if self._faults.lasts("shutter_closes"):
+            if self._event is not None:
+                self._event.cancel()
+            self._event, self.state = None, SHUTTER_CLOSED
 
     @property
     def is_open(self) -> bool:
@@ -37,17 +47,22 @@ class ShutterModel:
     def go(self, state: str, done: Callable[[], None]) -> None:
         """Move the blade; a stuck one never arrives."""
         if self._event is not None:
+            if state == self._going:
+                self._waiting.append(done)  # told again, as after a pause: one move, one arrival
+                return
             self._event.cancel()
+        self._going, self._waiting = state, [done]
         if state == self.state:
             done()
             return
-        if self._faults.fires("shutter_stuck"):
+        if self._faults.fires("shutter_stuck") or self._faults.lasts("shutter_closes"):
             return
 
         def arrive() -> None:
             self.state = state
             self._event = None
-            done()
+            for arrived in self._waiting:
+                arrived()
 
         self._event = self._clock.call_later(self.configuration.travel_s, arrive)
 
@@ -61,6 +76,7 @@ class SimulatedShutter(Shutter):
         """Connect the device to its model."""
         self._clock, self._model = clock, model
         self.state.bind(clock, lambda: model.state)
+        self.told = model.state
 
     # ophyd leaves the value without a type; pyright infers None.
     def check_value(self, value: str) -> None:  # pyright: ignore[reportIncompatibleMethodOverride]
@@ -80,6 +96,7 @@ class SimulatedShutter(Shutter):
     def set(self, value: str, **kwargs: Any) -> InstrumentStatus:
         """Open or close; the status is done when the blade has arrived."""
         self.check_value(value)
+        self.told = value
         status = InstrumentStatus(self, self._clock)
         with self._clock.lock:
             patience_s = timeout_s(self._model.configuration.travel_s)

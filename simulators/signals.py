@@ -76,6 +76,10 @@ class ModelSignal(Signal):
         self._readback = value
         self._run_subs(sub_type=self.SUB_VALUE, value=value, timestamp=self.timestamp)
 
+    def changed(self) -> None:
+        """Tell subscribers that the model has changed by itself."""
+        self._run_subs(sub_type=self.SUB_VALUE, value=self.get(), timestamp=self.timestamp)
+
     def set(self, value: Any, **kwargs: Any) -> Status:
         """Tell the model; the status is done on return, or failed with the refusal."""
         status = Status(self)

@@ -18,12 +18,12 @@ class SourceModel:
     def __init__(self, configuration: SourceConfiguration, faults: FaultBus) -> None:
         self.configuration = configuration
         self.intensity = 1.0
-        self._faults = faults
+        self.faults = faults
 
     @property
     def current(self) -> float:
         """Relative intensity now."""
-        return 0.0 if self._faults.lasts("beam_trip") else self.intensity
+        return 0.0 if self.faults.lasts("beam_trip") else self.intensity
 
 
 class SimulatedSource(Source):
@@ -40,3 +40,4 @@ class SimulatedSource(Source):
 
         self.energy_kev.bind(clock, lambda: model.configuration.energy_kev)
         self.current.bind(clock, lambda: model.current, set_current)
+        model.faults.watch(self.current.changed)

@@ -1,12 +1,15 @@
 """NXtomo (NeXus): all frames in one dataset, in time order, told apart by ``image_key``.
 
 Layout: https://manual.nexusformat.org/classes/applications/NXtomo.html. It is what the
-microscope writes, what ESRF (nabu, tomwer) and Diamond (httomo, Savu) read and write.
+microscope writes, what ESRF (nabu, tomwer) and Diamond (httomo, Savu) read and write. Their
+variants differ in where things are: Diamond nests the definition (``entry1/tomo_entry``) or leaves
+it out and keeps the angles beside the data of each detector (``entry/imaging/gts_theta_value``),
+with pixels in files of their own; ESRF has the pixel size of the sample in ``sample``.
 """
 
 from __future__ import annotations
 
-import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +31,9 @@ ALIGNMENT = -1
 _SUPERBLOCK_BYTES = 48
 _FIRST_VERSION_WITH_FLAGS = 3
 _WRITING = 0b101
+
+_READBACK = re.compile(r"\w*(theta|rot|angle)\w*_value")
+"""Datasets of measured angles beside the data of a detector (Diamond)."""
 
 
 def open_hdf5(path: Path) -> h5py.File:
@@ -62,18 +68,27 @@ def is_unfinished(path: Path) -> bool:
     return _superblock(path)[0]
 
 
-def _superblock(path: Path) -> tuple[bool, bool]:
-    """Whether the file is open for writing, and whether it is as long as it says."""
+def superblock_end(path: Path) -> int | None:
+    """Length that an HDF5 file says it has, bytes; 0 if it is of an older kind, None if no HDF5."""
     with path.open("rb") as file:
         head = file.read(_SUPERBLOCK_BYTES)
-        size = file.seek(0, os.SEEK_END)
-    if len(head) < _SUPERBLOCK_BYTES:
-        return False, False
-    version, address, flags = head[8], head[9], head[11]
+    if len(head) < _SUPERBLOCK_BYTES or not head.startswith(b"\x89HDF"):
+        return None
+    version, address = head[8], head[9]
     if version < _FIRST_VERSION_WITH_FLAGS:
-        return False, True  # older ones are never open for SWMR, and HDF5 checks their length
-    end = int.from_bytes(head[12 + 2 * address : 12 + 3 * address], "little")
-    return bool(flags & _WRITING), size >= end
+        return 0
+    return int.from_bytes(head[12 + 2 * address : 12 + 3 * address], "little")
+
+
+def _superblock(path: Path) -> tuple[bool, bool]:
+    """Whether the file is open for writing, and whether it is as long as it says."""
+    end = superblock_end(path)
+    if not end:
+        # Older ones are never open for SWMR, and HDF5 checks their length.
+        return False, end is not None
+    with path.open("rb") as file:
+        flags = file.read(12)[11]
+    return bool(flags & _WRITING), path.stat().st_size >= end
 
 
 def _truncated(path: Path) -> ScanFormatError:
@@ -83,15 +98,29 @@ def _truncated(path: Path) -> ScanFormatError:
 
 
 def find_detector(file: h5py.File) -> h5py.Group | None:
-    """Find the detector group of the first entry that is an NXtomo; None if there is none."""
+    """Find the detector group of the first entry that is an NXtomo; None if there is none.
+
+    An entry that says so (``definition``) comes before one that merely looks like it; entries
+    may be nested once, as at Diamond (``entry1/tomo_entry``).
+    """
+    entries: list[h5py.Group] = []
     for entry in _groups(file):
+        entries += [entry, *_groups(entry)]
+    entries.sort(key=lambda one: text_of(one.get("definition")) != "NXtomo")  # stable
+    absent: h5py.Group | None = None
+    for entry in entries:
         instrument = entry.get("instrument")
         if not isinstance(instrument, h5py.Group):
             continue
         for detector in _groups(instrument):
-            if "data" in detector and "image_key" in detector:
+            if "image_key" not in detector:
+                continue
+            if isinstance(detector.get("data"), h5py.Dataset):
                 return detector
-    return None
+            # A link to pixels that are not here: the reader says what is missing.
+            if absent is None and detector.get("data", getlink=True) is not None:
+                absent = detector
+    return absent
 
 
 def read_nxtomo(path: Path, file: h5py.File, detector: h5py.Group) -> Scan:
@@ -102,24 +131,19 @@ def read_nxtomo(path: Path, file: h5py.File, detector: h5py.Group) -> Scan:
     replaces one marked invalid, and two valid frames at one angle both stay.
     """
     # What HDF5 holds under a name is only known when it is read: h5py's types do not help.
-    data: Any = detector["data"]
+    data: Any = _pixels(path, detector)
     entry: Any = detector.parent.parent
     sample: Any = entry.get("sample", {})
     image_key: Any = detector["image_key"]
     image_key_control: Any = detector.get("image_key_control")
-    if "rotation_angle" not in sample:
-        raise ScanFormatError(
-            path, "no sample/rotation_angle in it", "an NXtomo file has one angle per frame"
-        )
     if data.ndim != 3:
         raise ScanFormatError(
             path, f"detector data have {data.ndim} axes", "frames, rows, columns are needed"
         )
     warnings: list[str] = []
     keys: NDArray[np.int_] = np.asarray(image_key[()]).astype(int)
-    angles = _values(path, sample, "rotation_angle", "angle", "deg", warnings)
-    assert angles is not None  # checked above
     n = len(data)
+    angles = _angles(path, entry, detector, n, warnings)
     unfinished = is_unfinished(path)
     if unfinished:
         # Datasets of a file that is being written do not grow at the same instant.
@@ -149,7 +173,10 @@ def read_nxtomo(path: Path, file: h5py.File, detector: h5py.Group) -> Scan:
     exposure = _values(path, detector, "count_time", "time", "s", warnings)
     if exposure is not None and exposure.size > 1:
         exposure = exposure[projections[projections < exposure.size]]
-    pixel = _values(path, detector, "x_pixel_size", "length", "m", warnings)
+    # At ESRF the detector may have its own pixels, and the sample those that count.
+    pixel = _values(path, sample, "x_pixel_size", "length", "m", warnings)
+    if pixel is None:
+        pixel = _values(path, detector, "x_pixel_size", "length", "m", warnings)
     return Scan(
         projections=Frames.of_hdf5(data, projections),
         flats=Frames.of_hdf5(data, index[FLAT]),
@@ -207,10 +234,57 @@ def _values(
     dataset = group.get(name)
     if not isinstance(dataset, h5py.Dataset):
         return None
+    if dataset.dtype.kind not in "iuf":
+        warnings.append(f"{dataset.name} is {text_of(dataset)!r}, not a number: not used")
+        return None
     units = units_of(dataset)
     if units is None:
         warnings.append(f"{dataset.name} has no units; {default} assumed")
     return convert(dataset[()], quantity, units, default, path)
+
+
+def _pixels(path: Path, detector: h5py.Group) -> h5py.Dataset:
+    """Return the frames, once it is sure that all of them are here."""
+    data = detector.get("data")
+    link = detector.get("data", getlink=True)
+    if not isinstance(data, h5py.Dataset):
+        place = getattr(link, "filename", "") or getattr(link, "path", "") or "nowhere"
+        raise ScanFormatError(
+            path, f"its frames are in {place}, which is not here", "put that file beside it"
+        )
+    for source in data.virtual_sources() if data.is_virtual else ():
+        # HDF5 reads the frames of an absent file as zeros, without a word.
+        if source.file_name != "." and not (path.parent / source.file_name).exists():
+            raise ScanFormatError(
+                path,
+                f"some of its frames are in {source.file_name}, which is not here",
+                "put that file where it refers to",
+            )
+    return data
+
+
+def _angles(
+    path: Path, entry: Any, detector: h5py.Group, n: int, warnings: list[str]
+) -> NDArray[np.float64]:
+    """Angle of every frame, from the places where NeXus files keep it."""
+    name = str(detector.name).rsplit("/", 1)[-1]
+    for place in ("sample", "data", name):
+        group = entry.get(place)
+        if isinstance(group, h5py.Group):
+            found = _values(path, group, "rotation_angle", "angle", "deg", warnings)
+            if found is not None:
+                return found
+    beside = entry.get(name)
+    for field in sorted(beside) if isinstance(beside, h5py.Group) else ():
+        dataset: Any = beside.get(field)
+        if _READBACK.fullmatch(field) and isinstance(dataset, h5py.Dataset) and len(dataset) == n:
+            warnings.append(f"angles taken from {dataset.name}")
+            found = _values(path, beside, field, "angle", "deg", warnings)
+            assert found is not None  # it is a dataset
+            return found
+    raise ScanFormatError(
+        path, "no sample/rotation_angle in it", "an NXtomo file has one angle per frame"
+    )
 
 
 def _energy(path: Path, entry: h5py.Group, warnings: list[str]) -> float | None:

@@ -231,6 +231,13 @@ class Scan:
             self.positions_um = np.zeros((n, 3))
 
     @property
+    def kind(self) -> str:
+        """``"tomography"``, ``"radiograph"`` (one projection) or ``"mosaic"`` (tiles in one)."""
+        if "mosaic_rows" in self.metadata:
+            return "mosaic"
+        return "tomography" if len(self.projections) > 1 else "radiograph"
+
+    @property
     def center_um(self) -> tuple[float, float, float]:
         """Stage position x, y, z of the scan (median over projections)."""
         x, y, z = np.median(self.positions_um, axis=0)

@@ -1,4 +1,4 @@
-"""Zeiss Xradia ``.txrm`` (tomography) and ``.xrm`` (radiograph, mosaic) files.
+"""Zeiss Xradia ``.txrm`` (tomography), ``.xrm`` (radiograph, mosaic) and ``.txm`` files.
 
 An OLE2 compound file: numbers under ``ImageInfo``, image i (from 1) in the stream
 ``ImageData{(i-1)//100 + 1}/Image{i}``. The format is not published; the names and types are those
@@ -20,6 +20,18 @@ _PIXEL_TYPES = {3: np.dtype("u1"), 5: np.dtype("<u2"), 10: np.dtype("<f4")}
 """``DataType`` codes."""
 
 _IMAGES_PER_GROUP = 100
+_UNITS = {
+    "Angles": "degree",
+    "PixelSize": "um",
+    "XPosition": "um",
+    "YPosition": "um",
+    "ZPosition": "um",
+    "ExpTimes": "s",
+}
+"""Units of the streams; the files do not state them, and the controller offers no others."""
+
+_DATE_BYTES = 40
+
 _EV_ABOVE = 200.0
 """Synchrotron files give the energy in eV, others in keV; no such microscope has 200 keV."""
 
@@ -29,7 +41,8 @@ def open_xradia(path: Path) -> Scan:
 
     The image reference stored in the file, if any, becomes the flat. Frames keep the order and
     the orientation of the file. Of a mosaic, which is stored as one stitched image, rows, columns
-    and the position of every tile are noted in ``metadata``.
+    and position, time and exposure of every tile, in the order in which they were taken, are noted
+    in ``metadata``.
 
     Raises
     ------
@@ -88,6 +101,7 @@ def _read(path: Path, ole: olefile.OleFileIO) -> Scan:
     reference = _Streams(ole, "ReferenceData")
     metadata: dict[str, Any] = {
         "start_time": info.text("Date"),
+        "units": dict(_UNITS),
         "objective": info.text("ObjectiveName"),
         "camera": info.text("CameraName"),
         "binning": info.integer("HorizontalBin"),
@@ -101,6 +115,9 @@ def _read(path: Path, ole: olefile.OleFileIO) -> Scan:
     if all(mosaic):
         metadata["mosaic_rows"], metadata["mosaic_columns"] = mosaic
         metadata["tile_positions_um"] = _positions(info)
+        metadata["tile_exposures_s"] = info.floats("ExpTimes")
+        metadata["tile_times"] = info.texts("Date", _DATE_BYTES)
+        metadata["tile_shape"] = (rows // mosaic[0], columns // mosaic[1])
         warnings.append("a mosaic that was stitched by the instrument: one image, tile positions")
     flats = Frames.none(rows, columns, dtype)
     if reference.has("Image"):
@@ -113,7 +130,7 @@ def _read(path: Path, ole: olefile.OleFileIO) -> Scan:
         source=path,
         format="xradia",
         pixel_um=pixel or None,
-        energy_kev=(energy * 1e-3 if energy > _EV_ABOVE else energy) or None,
+        energy_kev=(energy / 1000.0 if energy > _EV_ABOVE else energy) or None,
         exposure_s=float(np.median(exposures)) if len(exposures) else None,
         sample=_Streams(ole, "SampleInfo").text("SampleID"),
         positions_um=tiles,
@@ -147,6 +164,12 @@ class _Streams:
 
     def text(self, name: str) -> str:
         return self.bytes(name).split(b"\0", 1)[0].decode("latin-1").strip()
+
+    def texts(self, name: str, width: int) -> list[str]:
+        """Texts of a fixed number of bytes each."""
+        raw = self.bytes(name)
+        parts = [raw[first : first + width] for first in range(0, len(raw), width)]
+        return [part.split(b"\0", 1)[0].decode("latin-1").strip() for part in parts]
 
 
 def _image_stream(index: int) -> str:

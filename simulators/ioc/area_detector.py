@@ -113,6 +113,7 @@ class AreaDetector:
         pvs.integer("NumImagesCounter_RBV", 0, read_only=True)
         pvs.number("SaturatedFraction_RBV", 0.0, read_only=True)
         pvs.text("DeadRows_RBV", "", read_only=True)
+        pvs.number("Angle_RBV", 0.0, units="deg", read_only=True)
         pvs.string("PortName_RBV", DRIVER_PORT, read_only=True)
         pvs.text("Manufacturer_RBV", "zoneplate", read_only=True)
         pvs.text("Model_RBV", self._instrument.configuration.name, read_only=True)
@@ -231,6 +232,7 @@ class AreaDetector:
             "stamp_s": started_s - EPICS_EPOCH_S,
             "saturated": camera.saturated_fraction,
             "dead_rows": " ".join(str(row) for row in camera.dead_rows),
+            "angle_deg": camera.angle_deg,
         }
         if more:
             period_s = self._cam["AcquirePeriod"].value
@@ -283,6 +285,7 @@ class AreaDetector:
                 "NumImagesCounter_RBV": cam["NumImagesCounter_RBV"].value + 1,
                 "SaturatedFraction_RBV": facts["saturated"],
                 "DeadRows_RBV": facts["dead_rows"],
+                "Angle_RBV": facts["angle_deg"],
                 "ArrayCounter": facts["frames"],
                 "ArrayCounter_RBV": facts["frames"],
             },

@@ -55,6 +55,12 @@ class ShutterPVs:
         )
         self._state = database.enum("Shutter:State_RBV", SHUTTER_STATES, now, read_only=True)
         self._waiting: list[asyncio.Future[None]] = []
+        database.before_news.append(self._show_state)
+
+    async def _show_state(self, time_s: float) -> None:
+        """Post the state if an interlock has changed it."""
+        if not self._waiting:
+            await self._database.post({self._state: self._shutter.state}, time_s)
 
     async def _put_command(self, value: str) -> None:
         arrived: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -70,6 +76,20 @@ class ShutterPVs:
         for arrived in waiting:
             if not arrived.done():
                 arrived.set_result(None)
+
+
+class EnvironmentPVs:
+    """`Environment:Temperature_RBV`."""
+
+    def __init__(self, database: Database, instrument: SimulatedInstrument) -> None:
+        self._database, self._instrument = database, instrument
+        self._temperature = database.number(
+            "Environment:Temperature_RBV", instrument.temperature_c, units="degC", read_only=True
+        )
+        database.before_news.append(self._show)
+
+    async def _show(self, time_s: float) -> None:
+        await self._database.post({self._temperature: self._instrument.temperature_c}, time_s)
 
 
 class OpticsPVs:
@@ -141,6 +161,7 @@ class FaultPVs:
         self._fired = database.integer("Fault:Fired_RBV", 0, read_only=True)
         self._log = database.text("Fault:Log_RBV", length=LOG_LENGTH, read_only=True)
         database.before_news.append(self._show_log)
+        bus.watch(lambda: database.tell(self._show_log))
 
     async def _put_arm(self, value: str) -> None:
         try:

@@ -252,9 +252,8 @@ class MotorRecord:
         """Be news about nothing but where things are."""
 
     async def _post_way(self, time_s: float) -> None:
-        """Post where the axis has got to, if it is on its way."""
-        if self._axis.moving:
-            await self._post_position(time_s)
+        """Post where the axis has got to, or where an encoder that lies says it is."""
+        await self._post_position(time_s)
 
     async def _post_position(self, time_s: float) -> None:
         fields = self._fields

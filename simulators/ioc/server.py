@@ -35,7 +35,15 @@ from zoneplate.simulators.instrument import AXES, SimulatedInstrument
 from zoneplate.simulators.specimen import Specimen
 
 from .area_detector import DRIVER_PORT, AreaDetector
-from .beamline import ClockPVs, FaultPVs, IdentityPVs, OpticsPVs, ShutterPVs, SourcePVs
+from .beamline import (
+    ClockPVs,
+    EnvironmentPVs,
+    FaultPVs,
+    IdentityPVs,
+    OpticsPVs,
+    ShutterPVs,
+    SourcePVs,
+)
 from .channels import Database
 from .file_plugin import FilePlugin
 from .motor_record import MotorRecord
@@ -184,6 +192,7 @@ class MicroscopeServer:
         self._camera = AreaDetector(database, self.instrument, file_plugin)
         SourcePVs(database, self.instrument)
         ShutterPVs(database, self.instrument)
+        EnvironmentPVs(database, self.instrument)
         OpticsPVs(database, self.instrument)
         FaultPVs(database, self.instrument.faults)
 

@@ -60,7 +60,10 @@ def scan(microscope):
 
 
 def test_every_fault_is_covered_here():
-    assert set(FAULTS) == {*MENDED, *ENDED, "frame_late", "beam_trip", "drift_jump"}
+    """The rest is covered on a session, by the campaign (`tests/campaign`)."""
+    campaign = {"shutter_closes", "temperature", "readback_disagrees", "slow_disk"}
+    here = {*MENDED, *ENDED, "frame_late", "beam_trip", "drift_jump"}
+    assert set(FAULTS) == here | campaign
 
 
 @pytest.mark.parametrize("fault", MENDED)

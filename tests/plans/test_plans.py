@@ -110,6 +110,7 @@ def test_plans_can_be_summarised_and_checked_without_running(microscope, plan, c
         (tomography, {"stop_deg": 200.0}, "limits -95 to 95"),
         (tomography, {"order": "random"}, "interlaced"),
         (tomography, {"motion": "fly"}, "step"),
+        (tomography, {"motion": "jump"}, "step, fly"),
         (mosaic, {"shape": (0, 8)}, "at least 1 x 1"),
         (mosaic, {"center_um": (1990.0, 0.0)}, "limits -2000 to 2000"),
         (mosaic, {"step_um": float("nan")}, "positive"),

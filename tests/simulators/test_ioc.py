@@ -42,8 +42,8 @@ NMC622 = "LiNi0.6Mn0.2Co0.2O2@4.77"
 MOTOR = f"{PREFIX}Stage:Theta"
 X = f"{PREFIX}Stage:X"
 TIMEOUT_S = 10.0
-CYCLES = int(os.environ.get("ZONEPLATE_SERVER_CYCLES", "5"))
-"""Start/stop cycles; the full test has 20."""
+CYCLES = int(os.environ.get("ZONEPLATE_SERVER_CYCLES", "2"))
+"""Start/stop cycles, of some 5 s each; `make server-cycles` runs 20."""
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,166 @@
+"""`zoneplate budget`: what each binning costs and shows, beside the numbers of the study."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from zoneplate.analysis.budget import BudgetRow
+
+REFERENCE_BINNING = 8
+"""Of the study: its exposure and number of projections are scaled from here."""
+
+
+def budget(
+    exposure_s: Annotated[
+        float, typer.Option("--exposure", help="Exposure of a projection at binning 8, s")
+    ] = 1.0,
+    projections: Annotated[
+        int, typer.Option(help="Projections at binning 8; other binnings in proportion")
+    ] = 141,
+    equal_noise: Annotated[
+        bool,
+        typer.Option(
+            "--equal-noise", help="Expose so long that every binning has the same voxel noise"
+        ),
+    ] = False,
+) -> None:
+    """Print what each binning costs and shows, before anything moves."""
+    rows = budget_rows(exposure_s, projections, equal_noise=equal_noise)
+    for line in table_lines(rows):
+        typer.echo(line)
+
+
+def budget_rows(
+    exposure_s: float = 1.0,
+    projections: int = 141,
+    *,
+    equal_noise: bool = False,
+    binnings: Sequence[int] = (1, 2, 4, 8),
+) -> list[BudgetRow]:
+    """Return the trade-off, a row per binning; times are those of the plan's dry run.
+
+    Parameters
+    ----------
+    exposure_s, projections
+        At binning 8.
+    equal_noise
+        Lengthen the exposure at finer binnings so that the noise of a voxel stays the same.
+    binnings
+        Which to reckon.
+
+    Raises
+    ------
+    ConfigurationError
+        If exposure or projections are impossible.
+    """
+    from zoneplate.analysis import budget as formulas
+    from zoneplate.devices import ConfigurationError
+    from zoneplate.devices.optics import projections_needed
+    from zoneplate.plans import estimate, tomography
+    from zoneplate.simulators import Specimen, simulated_microscope
+
+    if projections < 2:
+        raise ConfigurationError(f"projections {projections} is not possible: choose 2 or more")
+    microscope = simulated_microscope(Specimen(particles=()))
+    try:
+        configuration = microscope.configuration
+        detector = configuration.camera.detector
+        optics_um = configuration.optics.zone_plate.resolution_um
+        reference = projections_needed(detector.shape(REFERENCE_BINNING)[1])
+        rows: list[BudgetRow] = []
+        for binning in binnings:
+            height, width = detector.shape(binning)
+            crowther = projections_needed(width)
+            used = formulas.used_projections(crowther, projections / reference)
+            each_s = exposure_s
+            if equal_noise:
+                each_s = formulas.equal_noise_exposure_s(exposure_s, binning, REFERENCE_BINNING)
+            cost = estimate(
+                tomography(microscope, projections=used, exposure_s=each_s, binning=binning)
+            )
+            voxel_um = detector.binned_pixel_um(binning)
+            rows.append(
+                formulas.BudgetRow(
+                    binning=binning,
+                    voxel_um=voxel_um,
+                    resolution_um=formulas.resolution_um(voxel_um, optics_um),
+                    crowther=crowther,
+                    projections=used,
+                    exposure_s=each_s,
+                    time_s=cost.time_s,
+                    volume_bytes=formulas.volume_bytes(height, width),
+                    raw_bytes=cost.disk_bytes,
+                    memory_bytes=cost.memory_bytes,
+                    smallest_void_um=formulas.smallest_void_um(voxel_um, optics_um),
+                )
+            )
+    finally:
+        microscope.clock.close()
+    return rows
+
+
+def table_lines(rows: list[BudgetRow]) -> list[str]:
+    """Return the table as lines of text; what the study states stands in brackets."""
+    from zoneplate.analysis import budget as formulas
+
+    heads = (
+        "binning",
+        "voxel um",
+        "resolution um",
+        "Crowther",
+        "used",
+        "exposure s",
+        "time min",
+        "volume MB",
+        "frames MB",
+        "memory MB",
+        "void um",
+    )
+    cells = [
+        (
+            f"{row.binning}",
+            f"{row.voxel_um:.3f}",
+            _beside(
+                f"{row.resolution_um:.2f}", formulas.PAPER_RESOLUTION_NM.get(row.binning), 1e-3
+            ),
+            _beside(f"{row.crowther}", formulas.PAPER_PROJECTIONS.get(row.binning)),
+            _beside(f"{row.projections}", formulas.PAPER_PROJECTIONS_USED.get(row.binning)),
+            f"{row.exposure_s:g}",
+            _beside(f"{row.time_s / 60:.1f}", formulas.PAPER_TIME_S.get(row.binning), 1 / 60, "<"),
+            _beside(f"{row.volume_bytes / 1e6:.1f}", formulas.PAPER_VOLUME_MB.get(row.binning)),
+            f"{row.raw_bytes / 1e6:.1f}",
+            f"{row.memory_bytes / 1e6:.0f}",
+            f"{row.smallest_void_um:.2f}",
+        )
+        for row in rows
+    ]
+    widths = [max(len(line[n]) for line in (heads, *cells)) for n in range(len(heads))]
+    return [
+        *(
+            "  ".join(cell.rjust(width) for cell, width in zip(line, widths, strict=True))
+            for line in (heads, *cells)
+        ),
+        "",
+        "In brackets: the study (doi:10.1002/advs.202000362). It calls the optics' 150 nm and the "
+        "512 nm voxel",
+        "resolution; ours is two voxels or the optics, whichever is larger. It reckons with 1000 "
+        "and 125 pixels,",
+        "ours are 1024 and 128. Voids: diameter found with 90 % probability at a signal-to-noise "
+        "of 10, measured",
+        "at binning 8, scaled with the voxel elsewhere; at equal exposure finer binnings do not "
+        "reach that ratio.",
+    ]
+
+
+def _beside(ours: str, paper: float | None, scale: float = 1.0, sign: str = "") -> str:
+    """Return our number with the study's in brackets, where it states one."""
+    return ours if paper is None else f"{ours} ({sign}{paper * scale:g})"
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command(epilog="Example: zoneplate budget --exposure 1 --projections 141")(budget)
