@@ -312,11 +312,21 @@ def main(run: Callable[[], Any] = app) -> None:
         typer.echo("stopped", err=True)
         sys.exit(EXIT_FAILED)
     except Exception as error:
+        if _interrupted(error):
+            typer.echo("stopped", err=True)
+            sys.exit(EXIT_FAILED)
         problem = _mendable(error)
         if problem is None:
             raise
         typer.echo(f"zoneplate: {problem}", err=True)
         sys.exit(EXIT_BAD_INPUT)
+
+
+def _interrupted(error: BaseException) -> bool:
+    """Return whether Ctrl-C met a scan: the RunEngine then raises an error of its own."""
+    from bluesky.utils import RunEngineInterrupted
+
+    return isinstance(error, RunEngineInterrupted)
 
 
 def _mendable(error: BaseException) -> str | None:

@@ -174,6 +174,12 @@ class PairedSetting(Setting):
         super().__init__(read_pv, write_pv, **kwargs)
         self._also = EpicsSignal(also_pv, name=f"{self.name}_also")
 
+    @property
+    def connected(self) -> bool:
+        """Whether all PVs are connected: a device waits for what its signals say here."""
+        also = getattr(self, "_also", None)
+        return bool(super().connected and also is not None and also.connected)
+
     def wait_for_connection(self, *args: Any, **kwargs: Any) -> None:
         """Wait for all PVs."""
         self._also.wait_for_connection(*args, **kwargs)

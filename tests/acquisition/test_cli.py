@@ -182,3 +182,17 @@ def test_somebody_elses_specimen_goes_through_the_same_comparison(tmp_path, shar
         repeated = json.loads((out / "results.json").read_text())
         assert repeated["particles"]["volume_um3"] == document["particles"]["volume_um3"]
         assert repeated["truth"]["void_frequency"] == truth["void_frequency"]
+
+
+def test_scan_stopped_by_hand_is_one_line_and_no_traceback(capsys):
+    from bluesky.utils import RunEngineInterrupted
+
+    from zoneplate.acquisition.cli import main
+
+    def scan():
+        raise RunEngineInterrupted
+
+    with pytest.raises(SystemExit) as ended:
+        main(scan)
+    assert ended.value.code == 1
+    assert capsys.readouterr().err == "stopped\n"
