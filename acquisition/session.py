@@ -170,6 +170,7 @@ class Session:
         try:
             self._velocities = [(axis, float(axis.velocity.get())) for axis in axes]
         except Exception:
+            # Whatever is wrong with the stage, the plan is to meet it and say so, not this note.
             logger.exception("The velocities of the stage could not be read")
             self._velocities = []
 

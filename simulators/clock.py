@@ -216,6 +216,7 @@ class VirtualClock:
                 with self.lock:
                     event.callback()
             except Exception:
+                # One bad event must not stop the time of all others; what waits has a deadline.
                 logger.exception("An event of the simulated instrument failed")
 
 

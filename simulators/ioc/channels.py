@@ -238,6 +238,7 @@ class Database:
                 await news(happened_s)
                 await self.post({self._news: number}, happened_s)
             except Exception:
+                # The server goes on for its other clients; whoever misses these has a deadline.
                 logger.exception("News of the instrument could not be posted")
             finally:
                 self.pacing.end_news()
