@@ -16,7 +16,8 @@ from bluesky import RunEngine
 from bluesky import plan_stubs as bps
 from bluesky import plans as bp
 from bluesky.utils import FailedStatus, RunEngineInterrupted
-from ophyd import Kind
+from epics.ca import ChannelAccessGetFailure
+from ophyd import EpicsSignal, Kind
 from ophyd.status import Status
 from ophyd.utils import LimitError
 
@@ -31,6 +32,7 @@ from zoneplate.devices import (
 from zoneplate.devices import epics as epics_module
 from zoneplate.devices.epics import EpicsMicroscope, epics_microscope
 from zoneplate.devices.epics_environment import use_simulated_servers
+from zoneplate.devices.epics_signals import PairedSetting
 from zoneplate.plans import mosaic, tomography
 from zoneplate.simulators import (
     Particle,
@@ -591,3 +593,24 @@ def test_missing_server_is_named():
     use_simulated_servers()
     with pytest.raises(AcquisitionError, match="'NONE:' does not answer: start it"):
         epics_microscope("NONE:", directory=".", timeout_s=0.5)
+
+
+def test_setting_of_two_pvs_is_connected_when_both_are(epics):
+    names = [f"{PREFIX}cam1:BinX_RBV", f"{PREFIX}cam1:BinX"]
+    whole = PairedSetting(*names, also_pv=f"{PREFIX}cam1:BinY", name="whole")
+    half = PairedSetting(*names, also_pv=f"{PREFIX}cam1:BinNowhere", name="half")
+    whole.wait_for_connection(timeout=10)
+    assert whole.connected
+    EpicsSignal.wait_for_connection(half, timeout=10)
+    assert not half.connected
+    for signal in (whole, half):
+        signal.destroy()
+
+
+def test_server_that_dies_during_a_read_is_named(epics):
+    with (
+        pytest.raises(AcquisitionError, match="does not answer any more"),
+        epics.camera._link.required(),
+    ):
+        # What pyepics raises then is in no family of errors.
+        raise ChannelAccessGetFailure("Get failed", 0, 192)
