@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 if TYPE_CHECKING:
+    from zoneplate.analysis.acceptance_plan import LimitPlan
     from zoneplate.analysis.budget import BudgetRow
+    from zoneplate.analysis.lot_specification import LotSpecification
 
+NOTEWORTHY = 0.02
+"""Probability of no decision that is worth a line."""
+PICTURE_DPI = 130
 REFERENCE_BINNING = 8
 """Of the study: its exposure and number of projections are scaled from here."""
 
@@ -27,8 +33,21 @@ def budget(
             "--equal-noise", help="Expose so long that every binning has the same voxel noise"
         ),
     ] = False,
+    lot: Annotated[
+        Path | None,
+        typer.Option(help="Lot specification (TOML): how many regions its verdict will take"),
+    ] = None,
+    picture: Annotated[
+        Path | None, typer.Option(help="With --lot: where to draw the curves, a PNG or SVG file")
+    ] = None,
 ) -> None:
-    """Print what each binning costs and shows, before anything moves."""
+    """Print what each binning costs and shows, before anything moves.
+
+    With --lot: what the verdict on a lot will cost, and how sharply it will tell good from bad.
+    """
+    if lot is not None:
+        _plan_lot(lot, picture)
+        return
     rows = budget_rows(exposure_s, projections, equal_noise=equal_noise)
     for line in table_lines(rows):
         typer.echo(line)
@@ -101,6 +120,69 @@ def budget_rows(
     finally:
         microscope.clock.close()
     return rows
+
+
+def _plan_lot(lot: Path, picture: Path | None) -> None:
+    """Print the plan of a lot and draw it where asked."""
+    from zoneplate.analysis.acceptance_plan import plan_limit
+    from zoneplate.analysis.lot_specification import load_specification
+
+    specification = load_specification(lot)
+    plans = [plan_limit(specification, limit) for limit in specification.limits]
+    for line in plan_lines(specification, plans):
+        typer.echo(line)
+    if picture is not None:
+        from zoneplate.analysis.figures_lots import plan_figure
+
+        plan_figure(specification, plans).savefig(picture, dpi=PICTURE_DPI)
+        typer.echo(str(picture))
+
+
+def plan_lines(specification: LotSpecification, plans: Sequence[LimitPlan]) -> list[str]:
+    """Return what a lot's verdict will cost, as lines of text."""
+    risks, assumed = specification.risks, specification.assumed
+    lines = [
+        f"{specification.name}: a good lot is rejected in at most {risks.alpha:.1%}, a bad one "
+        f"accepted in at most {risks.beta:.1%} of cases",
+        f"budget {specification.most_regions} regions, "
+        f"{specification.instrument_s(specification.most_regions) / 60:.0f} min of instrument "
+        f"time; assumed {assumed.particles_per_region:g} particles per region, correlation "
+        f"{assumed.correlation:g}",
+        "",
+    ]
+    heads = ("limit", "good", "bad", "regions: good", "bad", "fixed", "min: good", "bad", "fixed")
+    cells = [
+        (
+            plan.limit.name,
+            f"{plan.limit.acceptable:g}",
+            f"{plan.limit.rejectable:g}",
+            f"{plan.at_acceptable:.1f}",
+            f"{plan.at_rejectable:.1f}",
+            f"{plan.fixed_regions}",
+            *(
+                f"{specification.instrument_s(regions) / 60:.0f}"
+                for regions in (plan.at_acceptable, plan.at_rejectable, plan.fixed_regions)
+            ),
+        )
+        for plan in plans
+    ]
+    widths = [max(len(line[n]) for line in (heads, *cells)) for n in range(len(heads))]
+    lines += [
+        "  ".join(cell.rjust(width) for cell, width in zip(line, widths, strict=True))
+        for line in (heads, *cells)
+    ]
+    lines.append("")
+    for plan in plans:
+        if plan.undecided > NOTEWORTHY:
+            lines.append(
+                f"note: {plan.limit.name} stays undecided in {plan.undecided:.0%} of cases: the "
+                f"budget is small for these levels ({plan.fixed_regions} regions at a fixed size)"
+            )
+    lines.append(
+        "Averages of the sequential test at the two levels; fixed: a plan of that many regions "
+        "with the same risks."
+    )
+    return lines
 
 
 def table_lines(rows: list[BudgetRow]) -> list[str]:

@@ -366,7 +366,8 @@ def region_codes(region: Sequence[object] | None) -> tuple[NDArray[np.intp] | No
     """Return the region of each object, counted from 0, and how many regions there are."""
     if region is None:
         return None, 0
-    codes, names = pd.factorize(pd.Series(list(region)))
+    values = region if isinstance(region, np.ndarray) else pd.Series(list(region))
+    codes, names = pd.factorize(values)
     return codes, len(names)
 
 

@@ -113,7 +113,7 @@ def _by_number(
 ) -> Interval:
     n = len(data)
     plain = bool((each == each[0]).all())
-    value = float(np.quantile(data, quantile)) if plain else _quantile(data, each, quantile)
+    value = float(np.quantile(data, quantile)) if plain else weighted_quantile(data, each, quantile)
     method = "order statistics"
     if clusters is None and plain:
         tails = (0.5 - confidence / 2, 0.5 + confidence / 2)
@@ -128,7 +128,7 @@ def _by_number(
     low, high = proportion_interval(quantile * trials, trials, confidence)
     if low * trials < 1 or (1 - high) * trials < 1:
         return Interval(value, None, None, n, confidence, method, _too_few(n))
-    limits = _quantile(data, each, low), _quantile(data, each, high)
+    limits = weighted_quantile(data, each, low), weighted_quantile(data, each, high)
     return Interval(value, *limits, n, confidence, method)
 
 
@@ -148,13 +148,13 @@ def _by_volume(
     if n < needed:
         if _looks_lognormal(data):
             return _lognormal(data, each, clusters, quantile, confidence, seed)
-        value = _quantile(data, weighted, quantile)
+        value = weighted_quantile(data, weighted, quantile)
         refusal = (
             f"{n} particles, and their sizes are not lognormal; {needed} needed for an honest "
             "interval of this percentile"
         )
         return Interval(value, None, None, n, confidence, "bootstrap", refusal)
-    value = _quantile(data, weighted, quantile)
+    value = weighted_quantile(data, weighted, quantile)
     rng = np.random.default_rng(seed)
     method = "bootstrap"
     units = np.arange(n) if clusters is None else clusters
@@ -163,7 +163,7 @@ def _by_volume(
         method += f" over {number} regions"
     share = np.full(number, 1 / number)
     draws = [
-        _quantile(data, weighted * rng.multinomial(number, share)[units], quantile)
+        weighted_quantile(data, weighted * rng.multinomial(number, share)[units], quantile)
         for _ in range(RESAMPLES)
     ]
     low, high = np.quantile(draws, (0.5 - confidence / 2, 0.5 + confidence / 2))
@@ -203,7 +203,8 @@ def _lognormal(
     return Interval(float(np.exp(value)), *limits, len(data), confidence, LOGNORMAL)
 
 
-def _quantile(ordered: Array, weights: Array, quantile: float) -> float:
+def weighted_quantile(ordered: Array, weights: Array, quantile: float) -> float:
+    """Return the quantile of sorted values, each with its weight."""
     cumulative = np.cumsum(weights)
     place = int(np.searchsorted(cumulative, quantile * cumulative[-1]))
     return float(ordered[min(place, len(ordered) - 1)])

@@ -34,6 +34,8 @@ QUANTITIES = {
 GREY_QUANTITIES = {"volume_grey_um3": "um3", "equivalent_diameter_grey_um": "um"}
 GREY_DIAMETER = "equivalent_diameter_grey_um"
 
+VOID_COUNT, VOID_VOLUME = "void_count_counted", "void_volume_counted_um3"
+
 Json = dict[str, Any]
 
 
@@ -100,13 +102,10 @@ def summarize(
         if missing and not table.empty:
             raise ValueError(f"the {name} table lacks {', '.join(sorted(missing))}")
 
-    borders = _flags(particles, "touches_border")
-    whole = _rows(particles, ~borders)
-    large = _rows(voids, _void_diameter(voids) > minimum_void_um)
-    keys = ["region", "particle_id"] if _both_have_region(particles, voids) else ["particle_id"]
-    counted = _of_particles(large, whole, keys)
-    dead_um3 = _sums(counted, _void_volume(counted), whole, keys)
-    number_per_particle = _sums(counted, np.ones(len(counted)), whole, keys)
+    whole, counted = count_voids(particles, voids, minimum_void_um=minimum_void_um)
+    borders, keys = _flags(particles, "touches_border"), _keys(particles, voids)
+    dead_um3 = _column(whole, VOID_VOLUME)
+    number_per_particle = _column(whole, VOID_COUNT)
     region = whole["region"].tolist() if "region" in whole else None
     volume = _column(whole, "volume_um3")
 
@@ -154,6 +153,40 @@ def summarize(
             "definition": "void frequency times V_D, as in the study",
         },
     }
+
+
+def count_voids(
+    particles: pd.DataFrame, voids: pd.DataFrame, *, minimum_void_um: float = MINIMUM_VOID_UM
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return the whole particles with what counts of their voids, and those voids.
+
+    Parameters
+    ----------
+    particles, voids : DataFrame
+        As for `summarize`.
+    minimum_void_um : float
+        Equivalent diameter from which a void counts.
+
+    Returns
+    -------
+    whole, counted : DataFrame
+        The rows of particles that do not touch the border, with the columns
+        ``void_count_counted`` and ``void_volume_counted_um3``; and the rows of the voids in them
+        that are large enough.
+    """
+    whole = _rows(particles, ~_flags(particles, "touches_border"))
+    large = _rows(voids, _void_diameter(voids) > minimum_void_um)
+    keys = _keys(particles, voids)
+    counted = _of_particles(large, whole, keys)
+    columns = {
+        VOID_COUNT: _sums(counted, np.ones(len(counted)), whole, keys),
+        VOID_VOLUME: _sums(counted, _void_volume(counted), whole, keys),
+    }
+    return whole.assign(**columns), counted
+
+
+def _keys(particles: pd.DataFrame, voids: pd.DataFrame) -> list[str]:
+    return ["region", "particle_id"] if _both_have_region(particles, voids) else ["particle_id"]
 
 
 def _quantities(table: pd.DataFrame, names: dict[str, str], region: list[Any] | None) -> Json:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
-from zoneplate.acquisition.command_budget import budget_rows, table_lines
+from zoneplate.acquisition.command_budget import budget, budget_rows, table_lines
 from zoneplate.devices import ConfigurationError
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture(scope="module")
@@ -49,3 +53,12 @@ def test_table_shows_the_numbers_of_the_study_beside_ours(rows):
 def test_impossible_budget_is_refused():
     with pytest.raises(ConfigurationError, match="projections 0"):
         budget_rows(projections=0)
+
+
+def test_lot_is_planned_and_drawn(tmp_path, capsys):
+    picture = tmp_path / "plan.png"
+    budget(lot=ROOT / "examples" / "lot.toml", picture=picture)
+    said = capsys.readouterr().out
+    assert "void_frequency" in said
+    assert "d50_number_um" in said
+    assert picture.stat().st_size > 10_000
