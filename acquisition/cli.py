@@ -38,7 +38,7 @@ class Order(StrEnum):
     golden = "golden"
 
 
-Sample = Annotated[str, typer.Option(help="Powder to simulate: nmc622 or nmc811")]
+Sample = Annotated[str, typer.Option(help="Simulated powder: nmc622, nmc811 or nmc622-bad")]
 SpecimenFile = Annotated[
     Path | None, typer.Option("--specimen", help="CSV file of a specimen of your own")
 ]

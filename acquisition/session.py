@@ -20,7 +20,7 @@ from bluesky.preprocessors import SupplementalData
 from zoneplate.devices import AcquisitionError, ConfigurationError
 from zoneplate.devices.microscope import SHUTTER_CLOSED, Microscope
 from zoneplate.plans.suspension import watched
-from zoneplate.simulators import Specimen, attach, nmc622, nmc811, simulated_microscope
+from zoneplate.simulators import SAMPLES, Specimen, attach, simulated_microscope
 
 from .catalog import EmbeddedCatalog, RemoteCatalog
 from .catalog_choice import open_catalog
@@ -44,7 +44,6 @@ SIMULATED = "simulated"
 EPICS_SIMULATED = "epics-simulated"
 """The same instrument behind Channel Access, its server started for the session."""
 
-SAMPLES = {"nmc622": nmc622, "nmc811": nmc811}
 """Powders that can be simulated, by name."""
 
 LOG_NAME = "session.log"
@@ -283,7 +282,8 @@ def open_session(
     instrument
         `"simulated"`, or `"epics-simulated"`: the same behind an EPICS server.
     sample
-        Name of the sample; for the simulated instrument `"nmc622"` or `"nmc811"` unless a
+        Name of the sample; for the simulated instrument a name in
+        `zoneplate.simulators.SAMPLES` (`"nmc622"`, `"nmc811"`, `"nmc622-bad"`) unless a
         specimen is given.
     seed
         Seed of the simulated specimen and of everything random in the simulated instrument.
@@ -417,7 +417,7 @@ def _specimen(sample: str, seed: int, specimen: Specimen | str | Path | None) ->
         make = SAMPLES[sample]
     except KeyError:
         raise ConfigurationError(
-            f"sample {sample!r} cannot be simulated: choose {' or '.join(SAMPLES)}, or give a "
+            f"sample {sample!r} cannot be simulated: choose {', '.join(SAMPLES)}, or give a "
             "specimen file"
         ) from None
     return make(seed)

@@ -5,12 +5,15 @@ from .defects import Defects
 from .faults import FAULTS, FaultBus
 from .imperfections import Imperfections
 from .microscope import SimulatedMicroscope, simulated_microscope
-from .powders import nmc622, nmc811
-from .specimen import Particle, Specimen, Support, Void
+from .parts import Crack, Particle, Support, Void
+from .powders import SAMPLES, nmc622, nmc622_bad, nmc811
+from .specimen import Specimen
 from .surfaces import Roughness
 
 __all__ = [
     "FAULTS",
+    "SAMPLES",
+    "Crack",
     "Defects",
     "FaultBus",
     "Imperfections",
@@ -23,6 +26,7 @@ __all__ = [
     "Void",
     "attach",
     "nmc622",
+    "nmc622_bad",
     "nmc811",
     "simulated_microscope",
 ]

@@ -1,13 +1,15 @@
 """What is wrong with a powder: options that make particles a user would want to find.
 
-Every defect is an ordinary particle or void, so its truth is as exact as that of the rest; the
-column ``defect`` of the truth tables says what it is.
+Every defect is an ordinary particle, void or crack, so its truth is as exact as that of the rest;
+the column ``defect`` of the truth tables says what it is.
 
 ``hollow``
     A cavity of the particle's own shape in its middle, which leaves a shell.
 ``crack``
-    A lens: an oblate ellipsoid, thin against its width, wholly inside the particle. It is a closed
-    crack; one that reaches the surface belongs to the outside, and ellipsoids cannot form it.
+    A closed crack: a lens, an oblate ellipsoid, thin against its width, wholly inside the particle.
+``open crack``
+    A crack that reaches the surface: a lens that stands on it, half inside the particle and widest
+    at its mouth. It belongs to the outside, so the particle loses its volume and gains its walls.
 ``satellite``
     A small particle that sticks to a large one.
 ``foreign``
@@ -31,8 +33,8 @@ from zoneplate.devices.errors import ConfigurationError
 
 from .ellipsoids import Ellipsoids, contact_gap
 from .materials import parse_material
+from .parts import Crack, Void
 from .random_shapes import as_quaternion, as_vector, orientations, semi_axes
-from .specimen import Void
 
 Floats = NDArray[np.float64]
 Indices = NDArray[np.intp]
@@ -52,6 +54,9 @@ CRACK_OPENING_UM = (0.6, 1.4)
 CRACK_SHARE = (0.5, 0.85)
 """Range of a crack's radius over the particle's shortest semi-axis less the wall (assumed)."""
 
+OPEN_CRACK_SHARE = (0.6, 1.1)
+"""Range of an open crack's depth over the particle's shortest semi-axis (assumed)."""
+
 HOLLOW_LEAST_RADIUS_UM = 2.0
 CRACKED_LEAST_RADIUS_UM = 3.0
 """Shortest semi-axis of particles that are given a cavity, or a crack: smaller ones would hold
@@ -62,6 +67,9 @@ SATELLITE_SHARE = (0.12, 0.3)
 
 SATELLITES_PER_HOST = (1, 3)
 """Least and most satellites of a particle that has any (assumed)."""
+
+_EXCLUSIVE = ("hollow", "cracked", "open_cracked", "foreign")
+"""A particle has one of these at most."""
 
 _AXIS_RATIO = 1.1
 _TRIALS = 50
@@ -76,8 +84,8 @@ class Defects:
 
     Attributes
     ----------
-    hollow_fraction, cracked_fraction, foreign_fraction
-        Of the particles, satellites not counted; a particle has one of the three at most, and no
+    hollow_fraction, cracked_fraction, open_cracked_fraction, foreign_fraction
+        Of the particles, satellites not counted; a particle has one of the four at most, and no
         ordinary void beside it.
     satellite_fraction
         Of the particles, those that carry one to three satellites, which come on top.
@@ -107,15 +115,16 @@ class Defects:
     touching_fraction: float = 0.0
     empty_fields: int = 0
     foreign_material: str = IRON
+    open_cracked_fraction: float = 0.0
 
     def __post_init__(self) -> None:
-        for name in ("hollow", "cracked", "foreign", "satellite", "touching"):
+        for name in (*_EXCLUSIVE, "satellite", "touching"):
             value = getattr(self, f"{name}_fraction")
             if not 0 <= value <= 1:
                 raise ConfigurationError(f"{name}_fraction {value} is not possible: choose 0 to 1")
-        if self.hollow_fraction + self.cracked_fraction + self.foreign_fraction > 1:
+        if sum(getattr(self, f"{name}_fraction") for name in _EXCLUSIVE) > 1:
             raise ConfigurationError(
-                "hollow, cracked and foreign fractions together exceed 1; lower one of them"
+                f"the fractions {', '.join(_EXCLUSIVE)} together exceed 1; lower one of them"
             )
         if self.empty_fields < 0:
             raise ConfigurationError(f"empty_fields {self.empty_fields} must be at least 0")
@@ -133,13 +142,14 @@ class Hosts:
 
     hollow: Indices
     cracked: Indices
+    open_cracked: Indices
     foreign: Indices
     satellites: Indices
 
     @property
     def taken(self) -> Indices:
         """Particles that get no ordinary void."""
-        return np.concatenate([self.hollow, self.cracked, self.foreign])
+        return np.concatenate([self.hollow, self.cracked, self.open_cracked, self.foreign])
 
 
 def choose_hosts(defects: Defects, layer: Ellipsoids, random: np.random.Generator) -> Hosts:
@@ -157,6 +167,7 @@ def choose_hosts(defects: Defects, layer: Ellipsoids, random: np.random.Generato
     # The most demanding first; foreign particles may be of any size.
     for name, least_um in (
         ("cracked", CRACKED_LEAST_RADIUS_UM),
+        ("open_cracked", CRACKED_LEAST_RADIUS_UM),
         ("hollow", HOLLOW_LEAST_RADIUS_UM),
         ("foreign", 0.0),
     ):
@@ -176,13 +187,13 @@ def choose_hosts(defects: Defects, layer: Ellipsoids, random: np.random.Generato
     large = order[radius[order] >= np.quantile(radius, 0.25)] if count else order
     wanted = round(defects.satellite_fraction * count)
     hosts = np.concatenate([large, np.setdiff1d(order, large)])[:wanted]
-    return Hosts(chosen["hollow"], chosen["cracked"], chosen["foreign"], np.sort(hosts))
+    return Hosts(*(chosen[name] for name in _EXCLUSIVE), np.sort(hosts))
 
 
 def defect_voids(
     hosts: Hosts, layer: Ellipsoids, random: np.random.Generator
 ) -> dict[int, tuple[Void, ...]]:
-    """Return the cavities and cracks, by particle."""
+    """Return the cavities and closed cracks, by particle."""
     voids: dict[int, tuple[Void, ...]] = {}
     for host in hosts.hollow.tolist():
         axes = layer.semi_axes[host]
@@ -196,6 +207,34 @@ def defect_voids(
         turn = orientations(1, random)[0]
         voids[host] = (_void(host, layer.center[host], lens, turn, "crack"),)
     return voids
+
+
+def open_cracks(
+    hosts: Hosts, layer: Ellipsoids, random: np.random.Generator
+) -> dict[int, tuple[Crack, ...]]:
+    """Return the open cracks, by particle: upright lenses on random places of the surface."""
+    cracks: dict[int, tuple[Crack, ...]] = {}
+    for host in hosts.open_cracked.tolist():
+        outward = random.standard_normal(3)
+        outward = layer.generator[host] @ (outward / np.linalg.norm(outward))
+        place = layer.center[host] + outward
+        depth = random.uniform(*OPEN_CRACK_SHARE) * layer.semi_axes[host].min()
+        lens = np.array([depth, depth, 0.5 * random.uniform(*CRACK_OPENING_UM)])
+        normal = np.cross(outward, random.standard_normal(3))
+        turn = _turn_z_to(normal / np.linalg.norm(normal))
+        cracks[host] = (
+            Crack(f"c{host + 1}", as_vector(place), as_vector(lens), as_quaternion(turn)),
+        )
+    return cracks
+
+
+def _turn_z_to(direction: Floats) -> Floats:
+    """Return a quaternion that turns the z axis into a unit vector."""
+    x, y, z = direction
+    if z < -1 + 1e-9:
+        return np.array([0.0, 1.0, 0.0, 0.0])
+    half_way = np.array([1 + z, -y, x, 0.0])
+    return half_way / np.linalg.norm(half_way)
 
 
 def _void(host: int, center: Floats, axes: Floats, quaternion: Floats, defect: str) -> Void:

@@ -80,6 +80,15 @@ class Ellipsoids:
             np.asarray(quaternion, dtype=np.float64).reshape(-1, 4),
         )
 
+    @classmethod
+    def joined(cls, *parts: Ellipsoids) -> Ellipsoids:
+        """Return the ellipsoids of all parts, in this order."""
+        return cls(
+            np.concatenate([part.center for part in parts]),
+            np.concatenate([part.semi_axes for part in parts]),
+            np.concatenate([part.quaternion for part in parts]),
+        )
+
     def __len__(self) -> int:
         return len(self.center)
 

@@ -8,7 +8,8 @@ so do those of the voids (2.4 um, 9 um3).
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numba import njit
@@ -26,11 +27,13 @@ from .defects import (
     defect_voids,
     join_pairs,
     meets_bare,
+    open_cracks,
 )
 from .ellipsoids import Ellipsoids, contact_gap
 from .materials import NMC622, NMC811
+from .parts import Particle, Support, Void
 from .random_shapes import as_quaternion, as_vector, orientations, semi_axes
-from .specimen import Particle, Specimen, Support, Void
+from .specimen import Specimen
 from .surfaces import SHORTEST_SHARE, Roughness
 
 Floats = NDArray[np.float64]
@@ -219,6 +222,46 @@ def nmc811(
     return settle(powder, seed, width_um=width_um, height_um=height_um, defects=defects)
 
 
+BAD_LOT = Defects(
+    hollow_fraction=0.25,
+    cracked_fraction=0.05,
+    open_cracked_fraction=0.15,
+    satellite_fraction=0.05,
+)
+"""What is wrong with a lot that must be rejected: hollow shells from precipitation or drying that
+went wrong, cracks from calcination or pressing. The shares are assumed; they more than double the
+dead volume of the good powder."""
+
+
+def nmc622_bad(
+    seed: int = 0, *, width_um: float = LAYER_WIDTH_UM, height_um: float = LAYER_HEIGHT_UM
+) -> Specimen:
+    """Return a monolayer of a bad lot of NMC622: `nmc622` with the defects `BAD_LOT`.
+
+    Parameters
+    ----------
+    seed
+        The same seed gives the same specimen.
+    width_um, height_um
+        Extent along x and y, centred on 0.
+
+    Raises
+    ------
+    ConfigurationError
+        If a value is not possible.
+    """
+    good = nmc622(seed, width_um=width_um, height_um=height_um, defects=BAD_LOT)
+    return replace(good, name="nmc622-bad")
+
+
+SAMPLES: dict[str, Callable[[int], Specimen]] = {
+    "nmc622": nmc622,
+    "nmc811": nmc811,
+    "nmc622-bad": nmc622_bad,
+}
+"""The powders that have a name, made from a seed."""
+
+
 def settle(
     powder: Powder,
     seed: int,
@@ -288,6 +331,7 @@ def settle(
         )
     hosts = choose_hosts(defects, layer, fate)
     voids = _voids(powder, layer, hosts.taken, random) | defect_voids(hosts, layer, fate)
+    cracks = open_cracks(hosts, layer, fate)
     foreign = set(hosts.foreign.tolist())
     particles = [
         Particle(
@@ -297,8 +341,9 @@ def settle(
             as_quaternion(layer.quaternion[index]),
             defects.foreign_material if index in foreign else powder.material,
             voids.get(index, ()),
-            "foreign" if index in foreign else "",
+            "foreign" if index in foreign else "open crack" if index in cracks else "",
             _roughness(powder, layer.semi_axes[index], index) if index not in foreign else None,
+            cracks.get(index, ()),
         )
         for index in range(count)
     ]

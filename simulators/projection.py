@@ -4,7 +4,8 @@ For an ellipsoid with shape matrix P, seen along the beam, the shadow is the ell
 projected 2 x 2 matrix Q, and the chord at (u, v) from its centre is
 ``2 a b c / sqrt(det Q) * sqrt(1 - w^T Q^-1 w)`` with ``w = (u, v)``. Voids count negatively. This
 is exact, so the truth tables of a specimen are the truth of its images. Rough particles are
-followed along each ray, see `zoneplate.simulators.surfaces`.
+followed along each ray, see `zoneplate.simulators.surfaces`; of open cracks the overlap with their
+particle is taken away, see `zoneplate.simulators.open_cracks`.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from .materials import attenuation_per_um
+from .open_cracks import add_crack_shadows
 from .specimen import Specimen
 from .surfaces import add_rough_shadows
 from .threads import thread_count
@@ -179,8 +181,7 @@ class SpecimenProjector:
         attenuation = np.array(
             [attenuation_per_um(material, energy_kev) for material in self._materials]
         )
-        shadows = self._shadows(view)
-        self._add(optical_depth, view, shadows, attenuation[self._material_code[shadows.index]])
+        self._add(optical_depth, view, attenuation[self._material_code])
         np.negative(optical_depth, out=optical_depth)
         return np.exp(optical_depth, out=optical_depth)
 
@@ -203,8 +204,7 @@ class SpecimenProjector:
         """
         view = View(position_um, theta_deg, pixel_um, shape, axis_offset_um)
         path = np.zeros(shape, dtype=np.float32)
-        shadows = self._shadows(view)
-        self._add(path, view, shadows, np.ones(len(shadows.index)))
+        self._add(path, view, np.ones(len(self._sign)))
         return path
 
     def depth_um(self, view: View) -> float:
@@ -246,7 +246,10 @@ class SpecimenProjector:
             index=index,
         )
 
-    def _add(self, image: Image, view: View, shadows: _Shadows, factor: Floats) -> None:
+    def _add(self, image: Image, view: View, factors: Floats) -> None:
+        """Add to an image what a micrometre in each particle and void is worth."""
+        shadows = self._shadows(view)
+        factor = factors[shadows.index]
         rough = self._rough[shadows.index]
         _add_ellipses(
             image,
@@ -262,6 +265,35 @@ class SpecimenProjector:
         )
         if rough.any():
             self._add_rough(image, view, shadows, factor, np.flatnonzero(rough))
+        if self.specimen.cracks:
+            self._take_cracks(image, view, factors)
+
+    def _take_cracks(self, image: Image, view: View, factors: Floats) -> None:
+        specimen = self.specimen
+        cosine, sine = _direction(view.theta_deg)
+        beam = np.array([[cosine, 0, sine], [0, 1, 0], [-sine, 0, cosine]])
+        position = np.asarray(view.position_um, dtype=np.float64)
+        cracks, parent = specimen.crack_geometry, specimen.crack_parent
+        center = (cracks.center - position) @ beam.T
+        reach = np.sqrt(np.einsum("ki,nij,kj->nk", beam[:2], cracks.shape_matrix, beam[:2]))
+        first = np.array([view.first_u_um, view.first_v_um])
+        rows, columns = view.shape
+        middle = first + np.array([columns - 1, 1 - rows]) * view.step_um / 2
+        field = np.array([columns - 1, rows - 1]) * view.step_um / 2
+        seen = np.flatnonzero((np.abs(center[:, :2] - middle) < field + reach).all(axis=1))
+        solids = specimen.particle_geometry.subset(parent[seen])
+        add_crack_shadows(
+            image,
+            view.first_u_um,
+            view.first_v_um,
+            view.step_um,
+            (solids.center - position) @ beam.T,
+            np.linalg.inv(solids.generator) @ beam.T,
+            center[seen],
+            np.linalg.inv(cracks.generator[seen]) @ beam.T,
+            reach[seen],
+            factors[parent[seen]],
+        )
 
     def _add_rough(
         self, image: Image, view: View, shadows: _Shadows, factor: Floats, rough: NDArray[np.intp]

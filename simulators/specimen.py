@@ -7,219 +7,28 @@ Everything is checked when it is built, so what takes a `Specimen` need not chec
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import ClassVar
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from zoneplate.devices.errors import ConfigurationError
-
 from . import truth
-from .ellipsoids import Ellipsoids, find_interpenetration, protrusion
-from .materials import ACRYLIC_ADHESIVE, KAPTON, NMC622, parse_material
-from .surfaces import Roughness, RoughTruth, rough_truth
+from .ellipsoids import Ellipsoids, find_interpenetration, interpenetrations, protrusion
+from .open_cracks import CrackedTruth, cracked_truth, pieces_left
+from .parts import Crack, Particle, SpecimenError, Support, Vector, Void
+from .surfaces import RoughTruth, rough_truth
 
-Vector = tuple[float, float, float]
-Quaternion = tuple[float, float, float, float]
+Part = Particle | Void | Crack
 
 CONTACT_TOLERANCE_UM = 1e-3
 """Overlap that still counts as touching: coordinates in files are rounded."""
 
 CONTACT_WITHIN_UM = 0.01
 """Particles nearer than this are said to touch: a fiftieth of a voxel at binning 8."""
-
-QUATERNION_TOLERANCE = 0.01
-"""Largest accepted deviation of a quaternion's length from 1; it is then normalised."""
-
-
-_QUATERNION_ROUNDING = 1e-12
-
-
-class SpecimenError(ConfigurationError):
-    """A specimen that cannot exist.
-
-    Attributes
-    ----------
-    objects
-        The (kind, id) of the particles or voids at fault, so that a file reader can name rows.
-    """
-
-    def __init__(self, message: str, objects: tuple[tuple[str, str], ...]) -> None:
-        super().__init__(message)
-        self.objects = objects
-
-
-@dataclass(frozen=True)
-class _Ellipsoid:
-    """A closed ellipsoid, the common part of `Particle` and `Void`."""
-
-    kind: ClassVar[str] = "ellipsoid"
-
-    id: str
-    center_um: Vector
-    semi_axes_um: Vector
-    orientation: Quaternion = (1.0, 0.0, 0.0, 0.0)
-
-    def __post_init__(self) -> None:
-        if not self.id:
-            raise self._error("id is empty; give every row its own")
-        if len(self.center_um) != 3 or not all(map(math.isfinite, self.center_um)):
-            raise self._error(f"centre {self.center_um} must be three finite numbers in um")
-        axes = self.semi_axes_um
-        if len(axes) != 3 or not all(math.isfinite(axis) and axis > 0 for axis in axes):
-            raise self._error(f"semi-axes {axes} must be three finite numbers above 0 um")
-        length = math.hypot(*self.orientation) if len(self.orientation) == 4 else math.nan
-        # Written so that NaN fails too.
-        if not abs(length - 1) <= QUATERNION_TOLERANCE:
-            raise self._error(
-                f"orientation {self.orientation} must be a unit quaternion (w, x, y, z); its "
-                f"length is {length:.4g}, allowed is 1 within {QUATERNION_TOLERANCE:.0%}"
-            )
-        # Not the last digit: what was written to a file must read back unchanged.
-        if abs(length - 1) > _QUATERNION_ROUNDING:
-            w, x, y, z = self.orientation
-            object.__setattr__(
-                self, "orientation", (w / length, x / length, y / length, z / length)
-            )
-
-    def _error(self, reason: str) -> SpecimenError:
-        return SpecimenError(f"{self.kind} {self.id!r}: {reason}", ((self.kind, self.id),))
-
-
-@dataclass(frozen=True)
-class Void(_Ellipsoid):
-    """A closed hole inside a particle.
-
-    Attributes
-    ----------
-    id
-        Any text, unique among the voids of a specimen.
-    center_um
-        (x, y, z) in the sample frame.
-    semi_axes_um
-        (a, b, c).
-    orientation
-        Unit quaternion (w, x, y, z) that turns the axes a, b, c from x, y, z to where they are.
-    defect
-        What it is, if not an ordinary void: see `zoneplate.simulators.defects`.
-    """
-
-    kind: ClassVar[str] = "void"
-
-    defect: str = ""
-
-
-@dataclass(frozen=True)
-class Particle(_Ellipsoid):
-    """A solid ellipsoid, smooth or rough, with voids in it.
-
-    Attributes
-    ----------
-    id
-        Any text, unique among the particles of a specimen.
-    center_um
-        (x, y, z) in the sample frame.
-    semi_axes_um
-        (a, b, c).
-    orientation
-        Unit quaternion (w, x, y, z) that turns the axes a, b, c from x, y, z to where they are.
-    material
-        Formula and density, see `zoneplate.simulators.materials`.
-    voids
-        Closed holes, inside the particle and not overlapping each other.
-    defect
-        What it is, if not an ordinary particle: see `zoneplate.simulators.defects`.
-    roughness
-        None for a smooth surface; else the ellipsoid is the envelope of a rough one, see
-        `zoneplate.simulators.surfaces`. Voids keep below its deepest point.
-
-    Examples
-    --------
-    >>> Particle("grain", (0.0, 0.0, 3.0), (3.0, 3.0, 3.0)).material
-    'LiNi0.6Mn0.2Co0.2O2@4.77'
-    """
-
-    kind: ClassVar[str] = "particle"
-
-    material: str = NMC622
-    voids: tuple[Void, ...] = ()
-    defect: str = ""
-    roughness: Roughness | None = None
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        try:
-            parse_material(self.material)
-            if self.roughness is not None:
-                self.roughness.relative_depth(self.semi_axes_um)
-        except ConfigurationError as error:
-            raise self._error(str(error)) from error
-
-
-@dataclass(frozen=True)
-class Support:
-    """The tape that carries the particles: a film under a layer of adhesive, a finite box.
-
-    The adhesive's upper side is ``z = 0``; the box is centred on ``x = y = 0``.
-
-    Attributes
-    ----------
-    thickness_um, material
-        The film. 25 um Kapton is assumed: the study names the material only.
-    adhesive_um, adhesive_material
-        The adhesive on it. 10 um of acrylic is assumed. At 5.4 keV a silicone adhesive would
-        absorb about four times as much.
-    width_um, height_um
-        Size along x and y. Seen edge-on, the beam crosses the whole width: 600 um of Kapton
-        transmit 18 %.
-
-    Examples
-    --------
-    >>> Support(thickness_um=50.0, adhesive_um=0.0).layers
-    (('C22H10N2O5@1.42', -50.0, -0.0),)
-    """
-
-    thickness_um: float = 25.0
-    material: str = KAPTON
-    adhesive_um: float = 10.0
-    adhesive_material: str = ACRYLIC_ADHESIVE
-    width_um: float = 600.0
-    height_um: float = 400.0
-
-    def __post_init__(self) -> None:
-        for name in ("thickness_um", "adhesive_um", "width_um", "height_um"):
-            value = getattr(self, name)
-            if not (math.isfinite(value) and value >= 0):
-                raise ConfigurationError(f"support {name} {value} must be a finite number >= 0 um")
-        parse_material(self.material)
-        parse_material(self.adhesive_material)
-
-    @classmethod
-    def none(cls) -> Support:
-        """Return no support at all: particles float."""
-        return cls(thickness_um=0.0, adhesive_um=0.0)
-
-    @property
-    def layers(self) -> tuple[tuple[str, float, float], ...]:
-        """The (material, lowest z, highest z) of every layer that has a thickness."""
-        stack = (
-            (self.adhesive_material, -self.adhesive_um, 0.0),
-            (self.material, -self.adhesive_um - self.thickness_um, -self.adhesive_um),
-        )
-        return tuple(layer for layer in stack if layer[1] < layer[2])
-
-    def enlarged(self, width_um: float, height_um: float) -> Support:
-        """Return a support at least this large."""
-        return replace(
-            self,
-            width_um=max(self.width_um, width_um),
-            height_um=max(self.height_um, height_um),
-        )
 
 
 @dataclass(frozen=True)
@@ -241,7 +50,8 @@ class Specimen:
     ------
     ConfigurationError
         If an id occurs twice, two particles interpenetrate, a void leaves its particle or meets
-        another void, or a particle reaches below the surface of the tape.
+        another void, a crack does not cross the surface of its particle, cuts it in two or meets
+        a void or another crack, or a particle reaches below the surface of the tape.
 
     Examples
     --------
@@ -260,8 +70,10 @@ class Specimen:
         object.__setattr__(self, "particles", tuple(self.particles))
         _check_unique(self.particles)
         _check_unique(self.voids)
+        _check_unique(self.cracks)
         self._check_above_tape()
         self._check_voids()
+        self._check_cracks()
         self._check_particles_apart()
 
     @cached_property
@@ -276,8 +88,19 @@ class Specimen:
         return np.repeat(np.arange(len(counts), dtype=np.intp), counts)
 
     @cached_property
+    def cracks(self) -> tuple[Crack, ...]:
+        """All open cracks, in the order of their particles."""
+        return tuple(crack for particle in self.particles for crack in particle.cracks)
+
+    @cached_property
+    def crack_parent(self) -> NDArray[np.intp]:
+        """Position in `particles` of every crack's particle, shape (cracks,)."""
+        counts = [len(particle.cracks) for particle in self.particles]
+        return np.repeat(np.arange(len(counts), dtype=np.intp), counts)
+
+    @cached_property
     def particle_geometry(self) -> Ellipsoids:
-        """The particles as arrays; of rough ones the envelopes."""
+        """The particles as arrays, cracks left out; of rough ones the envelopes."""
         return _arrays(self.particles)
 
     @cached_property
@@ -304,6 +127,18 @@ class Specimen:
             for position in self.rough
         }
 
+    @cached_property
+    def cracked_truth(self) -> dict[int, CrackedTruth]:
+        """Measures of the particles with open cracks, by position in `particles`."""
+        return {
+            position: cracked_truth(
+                self.envelope(position),
+                self.crack_geometry.subset(np.flatnonzero(self.crack_parent == position)),
+                float(truth.surface_area_um2(self.envelope(position).semi_axes)[0]),
+            )
+            for position in np.unique(self.crack_parent).tolist()
+        }
+
     def envelope(self, position: int) -> Ellipsoids:
         """Return the ellipsoid of the particle at this position, alone."""
         return self.particle_geometry.subset(np.array([position]))
@@ -318,6 +153,11 @@ class Specimen:
     def void_geometry(self) -> Ellipsoids:
         """The voids as arrays."""
         return _arrays(self.voids)
+
+    @cached_property
+    def crack_geometry(self) -> Ellipsoids:
+        """The open cracks as arrays, with what of them is outside their particles."""
+        return _arrays(self.cracks)
 
     @classmethod
     def load(
@@ -418,22 +258,58 @@ class Specimen:
         # Voids inside their own particles cannot meet those of other particles.
         self._check_apart(self.voids, self.void_geometry)
 
+    def _check_cracks(self) -> None:
+        geometry = self.crack_geometry
+        out = protrusion(geometry, self.particle_geometry.subset(self.crack_parent))
+        for k, (crack, position) in enumerate(
+            zip(self.cracks, self.crack_parent.tolist(), strict=True)
+        ):
+            particle = self.particles[position]
+            both = ((crack.kind, crack.id), (particle.kind, particle.id))
+            if out[k] <= CONTACT_TOLERANCE_UM:
+                raise SpecimenError(
+                    f"crack {crack.id!r} lies wholly inside its particle {particle.id!r}: move it "
+                    f"outward, or make it a void",
+                    both,
+                )
+            solid, lens = self.envelope(position), geometry.subset(np.array([k]))
+            if not interpenetrations(Ellipsoids.joined(solid, lens), CONTACT_TOLERANCE_UM):
+                raise SpecimenError(
+                    f"crack {crack.id!r} does not meet its particle {particle.id!r}; move it "
+                    f"inward",
+                    both,
+                )
+            pieces = pieces_left(solid, lens)
+            if pieces != 1:
+                raise SpecimenError(
+                    f"crack {crack.id!r} leaves {pieces} pieces of its particle {particle.id!r}, "
+                    f"one must stay: make it smaller",
+                    both,
+                )
+        for particle in self.particles:
+            if particle.cracks:
+                holes = (*particle.cracks, *particle.voids)
+                self._check_apart(holes, _arrays(holes))
+
     def _check_particles_apart(self) -> None:
         self._check_apart(self.particles, self.particle_geometry)
 
     @staticmethod
-    def _check_apart(items: tuple[Particle, ...] | tuple[Void, ...], geometry: Ellipsoids) -> None:
+    def _check_apart(items: Sequence[Part], geometry: Ellipsoids) -> None:
         overlap = find_interpenetration(geometry, CONTACT_TOLERANCE_UM)
         if overlap is not None:
             first, second, depth = items[overlap[0]], items[overlap[1]], overlap[2]
+            names = f"{first.kind}s {first.id!r} and {second.id!r}"
+            if first.kind != second.kind:
+                names = f"{first.kind} {first.id!r} and {second.kind} {second.id!r}"
             raise SpecimenError(
-                f"{first.kind}s {first.id!r} and {second.id!r} interpenetrate by {depth:.4g} um; "
+                f"{names} interpenetrate by {depth:.4g} um; "
                 f"touching is allowed, overlap is not: move one of them away",
                 ((first.kind, first.id), (second.kind, second.id)),
             )
 
 
-def _arrays(items: tuple[Particle, ...] | tuple[Void, ...]) -> Ellipsoids:
+def _arrays(items: Sequence[Part]) -> Ellipsoids:
     return Ellipsoids.from_rows(
         [item.center_um for item in items],
         [item.semi_axes_um for item in items],
@@ -441,7 +317,7 @@ def _arrays(items: tuple[Particle, ...] | tuple[Void, ...]) -> Ellipsoids:
     )
 
 
-def _check_unique(items: tuple[Particle, ...] | tuple[Void, ...]) -> None:
+def _check_unique(items: Sequence[Part]) -> None:
     seen: set[str] = set()
     for item in items:
         if item.id in seen:

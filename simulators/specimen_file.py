@@ -1,13 +1,13 @@
 """Specimens as plain CSV, so that anybody can bring their own truth.
 
-A row per particle or void, with the columns of `COLUMNS` in any order:
+A row per particle, void or open crack, with the columns of `COLUMNS` in any order:
 
 ``kind``
-    ``particle`` or ``void``.
+    ``particle``, ``void`` or ``crack``: an ellipsoid that crosses the surface of its particle.
 ``id``
-    Any text; unique among particles and among voids.
+    Any text; unique among particles, among voids and among cracks.
 ``parent``
-    For a void the id of its particle, which may stand anywhere in the file; else empty.
+    For a void or crack the id of its particle, which may stand anywhere in the file; else empty.
 ``x_um y_um z_um``
     Centre in the sample frame; the tape fills ``z < 0``.
 ``a_um b_um c_um``
@@ -15,7 +15,7 @@ A row per particle or void, with the columns of `COLUMNS` in any order:
 ``qw qx qy qz``
     Orientation as a unit quaternion.
 ``material``
-    Formula and density of a particle, such as ``LiNi0.6Mn0.2Co0.2O2@4.77``; empty for a void.
+    Formula and density of a particle, such as ``LiNi0.6Mn0.2Co0.2O2@4.77``; else empty.
 
 Rows are numbered as a text editor or spreadsheet does: the header is row 1.
 """
@@ -29,12 +29,16 @@ from typing import TYPE_CHECKING, NoReturn
 
 from zoneplate.devices.errors import ConfigurationError
 
-from .specimen import Particle, Specimen, SpecimenError, Support, Void
+from .parts import Crack, Particle, SpecimenError, Support, Void
+from .specimen import Specimen
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _NUMBERS = ("x_um", "y_um", "z_um", "a_um", "b_um", "c_um", "qw", "qx", "qy", "qz")
+
+KINDS = ("particle", "void", "crack")
+"""What a row may be."""
 
 COLUMNS = ("kind", "id", "parent", *_NUMBERS, "material")
 """The columns of a specimen file."""
@@ -44,7 +48,7 @@ SUPPORT_MARGIN_UM = 32.0
 
 
 def write_specimen(specimen: Specimen, path: Path) -> None:
-    """Write particles and voids; the shortest digits that read back to the same numbers.
+    """Write particles, voids and cracks; the shortest digits that read back to the same numbers.
 
     Parameters
     ----------
@@ -68,8 +72,8 @@ def write_specimen(specimen: Specimen, path: Path) -> None:
         writer.writerow(COLUMNS)
         for particle in specimen.particles:
             writer.writerow(_row(particle, "", particle.material))
-            for void in particle.voids:
-                writer.writerow(_row(void, particle.id, ""))
+            for hole in (*particle.voids, *particle.cracks):
+                writer.writerow(_row(hole, particle.id, ""))
 
 
 def read_specimen(
@@ -96,7 +100,7 @@ def read_specimen(
     return _Reader(path).read(support, name or path.stem)
 
 
-def _row(item: Particle | Void, parent: str, material: str) -> list[str]:
+def _row(item: Particle | Void | Crack, parent: str, material: str) -> list[str]:
     numbers = (*item.center_um, *item.semi_axes_um, *item.orientation)
     return [item.kind, item.id, parent, *(repr(float(number)) for number in numbers), material]
 
@@ -108,23 +112,28 @@ class _Reader:
         self.path = path
         self.rows: dict[tuple[str, str], int] = {}
         self.particles: dict[str, Particle] = {}
-        self.voids: list[tuple[str, Void]] = []
+        self.holes: list[tuple[str, Void | Crack]] = []
 
     def read(self, support: Support | None, name: str) -> Specimen:
         for row, record in self._records():
             self._add(row, record)
-        inside: dict[str, list[Void]] = {}
-        for parent, void in self.voids:
+        inside: dict[str, list[Void | Crack]] = {}
+        for parent, hole in self.holes:
             if parent not in self.particles:
                 self._refuse(
-                    f"void {void.id!r} has the parent {parent!r}, which is no particle of this "
-                    f"file; name an existing one",
-                    self.rows["void", void.id],
+                    f"{hole.kind} {hole.id!r} has the parent {parent!r}, which is no particle of "
+                    f"this file; name an existing one",
+                    self.rows[hole.kind, hole.id],
                 )
-            inside.setdefault(parent, []).append(void)
+            inside.setdefault(parent, []).append(hole)
         particles = tuple(
-            replace(particle, voids=tuple(inside.get(particle.id, ())))
+            replace(
+                particle,
+                voids=tuple(hole for hole in holes if isinstance(hole, Void)),
+                cracks=tuple(hole for hole in holes if isinstance(hole, Crack)),
+            )
             for particle in self.particles.values()
+            for holes in [inside.get(particle.id, ())]
         )
         try:
             return Specimen(particles, support or _tape_under(particles), name=name)
@@ -169,29 +178,30 @@ class _Reader:
 
     def _add(self, row: int, record: dict[str, str]) -> None:
         kind, identity, parent = record["kind"], record["id"], record["parent"]
-        if kind not in ("particle", "void"):
-            self._refuse(f"kind {kind!r} is unknown; allowed: particle, void", row)
+        if kind not in KINDS:
+            self._refuse(f"kind {kind!r} is unknown; allowed: {', '.join(KINDS)}", row)
         if (kind, identity) in self.rows:
             self._refuse(
                 f"{kind} id {identity!r} occurs twice; every {kind} needs its own id",
                 self.rows[kind, identity],
                 row,
             )
-        if (kind == "void") != bool(parent):
+        if (kind != "particle") != bool(parent):
             self._refuse(
-                f"{kind} {identity!r} has the parent {parent!r}; a void needs the id of its "
-                f"particle there, a particle nothing",
+                f"{kind} {identity!r} has the parent {parent!r}; a void or crack needs the id of "
+                f"its particle there, a particle nothing",
                 row,
             )
-        if kind == "void" and record["material"]:
-            self._refuse(f"void {identity!r} has a material; leave it empty", row)
+        if kind != "particle" and record["material"]:
+            self._refuse(f"{kind} {identity!r} has a material; leave it empty", row)
         x, y, z, a, b, c, qw, qx, qy, qz = (self._number(row, record, name) for name in _NUMBERS)
         shape = ((x, y, z), (a, b, c), (qw, qx, qy, qz))
         try:
             if kind == "particle":
                 self.particles[identity] = Particle(identity, *shape, material=record["material"])
             else:
-                self.voids.append((parent, Void(identity, *shape)))
+                hole = Void(identity, *shape) if kind == "void" else Crack(identity, *shape)
+                self.holes.append((parent, hole))
         except SpecimenError as error:
             self._refuse(str(error), row)
         self.rows[kind, identity] = row

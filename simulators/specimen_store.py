@@ -1,6 +1,6 @@
 """Specimens as HDF5: everything a `Specimen` holds, readable without this package.
 
-Version 1 of the format, which `docs/specimen-hdf5.md` describes for people::
+Version 2 of the format, which `docs/specimen-hdf5.md` describes for people::
 
     /                attributes format, version, name, seed (absent if not generated)
     /support         attributes thickness_um, material, adhesive_um, adhesive_material,
@@ -11,6 +11,9 @@ Version 1 of the format, which `docs/specimen-hdf5.md` describes for people::
     /particles/surfaces   (rough, 65, 65): surface of each rough particle, in their order
     /voids           id, defect (text); parent (row in /particles, from 0); center_um,
                      semi_axes_um (n, 3); orientation (n, 4)
+    /cracks          as /voids, without defect
+
+Version 1 had no cracks and is read too.
 """
 
 from __future__ import annotations
@@ -26,11 +29,13 @@ from numpy.typing import NDArray
 
 from zoneplate.devices.errors import ConfigurationError
 
-from .specimen import Particle, Specimen, SpecimenError, Support, Void
+from .parts import Crack, Particle, SpecimenError, Support, Void
+from .specimen import Specimen
 from .surfaces import NODES, Roughness
 
 FORMAT = "zoneplate-specimen"
-VERSION = 1
+VERSION = 2
+READABLE = (1, 2)
 
 SUFFIXES = (".h5", ".hdf5")
 """Names of files in this format end so."""
@@ -63,11 +68,15 @@ def write_store(specimen: Specimen, path: Path) -> None:
         voids = file.create_group("voids")
         _write_shapes(voids, specimen.voids)
         voids["parent"] = specimen.void_parent.astype(np.int64)
+        cracks = file.create_group("cracks")
+        _write_shapes(cracks, specimen.cracks)
+        cracks["parent"] = specimen.crack_parent.astype(np.int64)
+        for group, items in ((particles, specimen.particles), (voids, specimen.voids)):
+            _write_texts(group, "defect", [item.defect for item in items])
 
 
-def _write_shapes(group: h5py.Group, items: Sequence[Particle] | Sequence[Void]) -> None:
+def _write_shapes(group: h5py.Group, items: Sequence[Particle | Void | Crack]) -> None:
     _write_texts(group, "id", [item.id for item in items])
-    _write_texts(group, "defect", [item.defect for item in items])
     for name, columns in (("center_um", 3), ("semi_axes_um", 3), ("orientation", 4)):
         values = [getattr(item, name) for item in items]
         group[name] = np.asarray(values, dtype=np.float64).reshape(-1, columns)
@@ -135,23 +144,24 @@ def _read(file: Any, support: Support | None, name: str | None) -> Specimen:
             f"no specimen: attribute format must be {FORMAT!r} on the root of the file"
         )
     version = int(file.attrs["version"])
-    if version != VERSION:
+    if version not in READABLE:
+        known = " and ".join(map(str, READABLE))
         raise ConfigurationError(
-            f"format version {version} is not known, only {VERSION}: use a newer zoneplate"
+            f"format version {version} is not known, only {known}: use a newer zoneplate"
         )
     particles = _group(file, "particles")
     voids = _group(file, "voids")
-    inside: dict[int, list[Void]] = {}
     count = len(particles["id"])
+    inside: dict[int, list[Void]] = {}
     for parent, shape, defect in zip(
-        voids["parent"].tolist(), _shapes(voids), voids["defect"], strict=True
+        _parents(voids, "void", count), _shapes(voids), voids["defect"], strict=True
     ):
-        if not 0 <= parent < count:
-            raise ConfigurationError(
-                f"void {shape[0]!r} has the parent {parent}, but particles count from 0 to "
-                f"{count - 1}"
-            )
         inside.setdefault(parent, []).append(Void(*shape, defect=defect))
+    open_to: dict[int, list[Crack]] = {}
+    if version > 1:
+        cracks = _group(file, "cracks")
+        for parent, shape in zip(_parents(cracks, "crack", count), _shapes(cracks), strict=True):
+            open_to.setdefault(parent, []).append(Crack(*shape))
     solids = tuple(
         Particle(
             *shape,
@@ -159,6 +169,7 @@ def _read(file: Any, support: Support | None, name: str | None) -> Specimen:
             voids=tuple(inside.get(row, ())),
             defect=defect,
             roughness=roughness,
+            cracks=tuple(open_to.get(row, ())),
         )
         for row, (shape, material, defect, roughness) in enumerate(
             zip(
@@ -188,6 +199,17 @@ def _group(file: Any, name: str) -> dict[str, Any]:
         key: dataset.asstr()[()].tolist() if dataset.dtype.kind == "O" else dataset[()]
         for key, dataset in file[name].items()
     }
+
+
+def _parents(group: dict[str, Any], kind: str, count: int) -> list[int]:
+    parents = group["parent"].tolist()
+    for identity, parent in zip(group["id"], parents, strict=True):
+        if not 0 <= parent < count:
+            raise ConfigurationError(
+                f"{kind} {identity!r} has the parent {parent}, but particles count from 0 to "
+                f"{count - 1}"
+            )
+    return parents
 
 
 def _shapes(group: dict[str, Any]) -> list[tuple[Any, ...]]:

@@ -1,8 +1,9 @@
 """Exact truth of a specimen: tables with the columns of the measured ones, and labels.
 
 Volumes of particles include their voids, as the segmentation fills voids before it measures;
-`solid_volume_um3` leaves them out. Ellipsoids have closed formulas; rough surfaces are integrated,
-see `zoneplate.simulators.surfaces`.
+`solid_volume_um3` leaves them out. Open cracks belong to the outside: no volume of a particle
+includes them, and their walls are surface. Ellipsoids have closed formulas; rough surfaces and
+cracks are integrated, see `zoneplate.simulators.surfaces` and `zoneplate.simulators.open_cracks`.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from .ellipsoids import (
     farthest_distance,
     interpenetrations,
 )
+from .open_cracks import carve
 from .surfaces import fill_rough, surface_points
 
 if TYPE_CHECKING:
@@ -36,7 +38,8 @@ class Labels:
     Attributes
     ----------
     particles
-        Shape (ny, nz, nx), int32: row of the particle in the truth table plus 1, voids filled in.
+        Shape (ny, nz, nx), int32: row of the particle in the truth table plus 1, voids filled in,
+        open cracks not.
     voids
         Same shape, int32: row of the void plus 1.
     """
@@ -82,7 +85,8 @@ def particle_table(specimen: Specimen) -> pd.DataFrame:
         ``surface_area_um2`` (outer), ``sphericity``,
         ``surface_to_volume_per_um``, ``equivalent_diameter_um``, ``void_count``,
         ``void_volume_um3``, ``dead_volume_fraction`` (of that volume), ``extent_{x,y,z}_um``
-        (sides of the bounding box), ``defect`` (empty for an ordinary one).
+        (sides of the bounding box), ``crack_count`` and ``crack_volume_um3`` (of open cracks),
+        ``defect`` (empty for an ordinary one).
     """
     geometry = specimen.particle_geometry
     count = len(geometry)
@@ -90,9 +94,12 @@ def particle_table(specimen: Specimen) -> pd.DataFrame:
     void_volume = np.bincount(parent, weights=specimen.void_geometry.volume, minlength=count)
     center, volume = geometry.center.copy(), geometry.volume.copy()
     area, extent = surface_area_um2(geometry.semi_axes), 2 * geometry.half_extent
-    for index, truth in specimen.rough_truth.items():
+    crack_volume = np.zeros(count)
+    for index, truth in (specimen.rough_truth | specimen.cracked_truth).items():
         center[index], volume[index] = truth.centroid_um, truth.volume_um3
         area[index], extent[index] = truth.surface_area_um2, truth.extent_um
+    for index, truth in specimen.cracked_truth.items():
+        crack_volume[index] = truth.lost_um3
     columns = {
         "particle_id": np.arange(1, count + 1),
         "name": pd.Series([particle.id for particle in specimen.particles], dtype=object),
@@ -104,6 +111,8 @@ def particle_table(specimen: Specimen) -> pd.DataFrame:
     }
     for axis, sides in zip("xyz", extent.T, strict=True):
         columns[f"extent_{axis}_um"] = sides
+    columns["crack_count"] = np.bincount(specimen.crack_parent, minlength=count)
+    columns["crack_volume_um3"] = crack_volume
     columns["defect"] = pd.Series([item.defect for item in specimen.particles], dtype=object)
     return pd.DataFrame(columns)
 
@@ -117,7 +126,7 @@ def void_table(specimen: Specimen) -> pd.DataFrame:
         ``void_id`` (1..N), ``particle_id`` (of its particle), ``name``, ``center_{x,y,z}_um``,
         ``volume_um3``, ``surface_area_um2``, ``sphericity``, ``surface_to_volume_per_um``,
         ``equivalent_diameter_um``, ``depth_um`` (from its centre to the nearest point of its
-        particle's surface), ``defect`` (empty for an ordinary one).
+        particle's surface, cracks left out), ``defect`` (empty for an ordinary one).
     """
     geometry = specimen.void_geometry
     parent = specimen.void_parent
@@ -184,8 +193,8 @@ def whole_in_field(
     """Return which particles lie wholly inside a reconstruction cylinder.
 
     Exact for ellipsoids of any orientation: every point of the particle is within `radius_um` of
-    the rotation axis and within `half_height_um` of the central slice. Of rough particles the
-    points of the quadrature are asked, two degrees apart.
+    the rotation axis and within `half_height_um` of the central slice, open cracks filled. Of
+    rough particles the points of the quadrature are asked, two degrees apart.
 
     Parameters
     ----------
@@ -266,6 +275,15 @@ def rasterize(
             specimen.rough_table(index),
             float(voxel_um),
         )
+    cracks = specimen.crack_geometry
+    carve(
+        labels.particles,
+        number[specimen.crack_parent],
+        cracks.center - center,
+        cracks.half_extent,
+        np.linalg.inv(cracks.shape_matrix),
+        float(voxel_um),
+    )
     return labels
 
 

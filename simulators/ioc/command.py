@@ -16,13 +16,11 @@ from zoneplate.devices.configuration import InstrumentConfiguration
 from zoneplate.devices.epics_environment import LOOPBACK
 from zoneplate.devices.errors import ZoneplateError
 from zoneplate.simulators.imperfections import Imperfections
-from zoneplate.simulators.powders import nmc622, nmc811
+from zoneplate.simulators.powders import SAMPLES
 from zoneplate.simulators.specimen import Specimen
 
 from .pacing import GRACE_S
 from .server import MicroscopeServer, ServerOptions, run_until_told
-
-SAMPLES = {"nmc622": nmc622, "nmc811": nmc811}
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -38,7 +38,7 @@ class ServerProcess:
     specimen
         Specimen file; `sample` counts if None.
     sample
-        `"nmc622"` or `"nmc811"`.
+        A name in `zoneplate.simulators.SAMPLES`.
     seed
         Seed of everything random.
     instrument

@@ -122,7 +122,7 @@ def replaced(line, **changes):
         ((HEADER, FIRST, replaced(SECOND, id="one")), "rows 2 and 3", "id 'one' occurs twice"),
         ((HEADER, FIRST, HOLE, replaced(HOLE, z_um="4")), "rows 3 and 4", "void id 'hole'"),
         ((HEADER, FIRST, replaced(HOLE, parent="none")), "row 3", "parent 'none', which is no"),
-        ((HEADER, FIRST, replaced(HOLE, parent="")), "row 3", "a void needs"),
+        ((HEADER, FIRST, replaced(HOLE, parent="")), "row 3", "a void or crack needs"),
         ((HEADER, replaced(FIRST, parent="two")), "row 2", "a particle nothing"),
         ((HEADER, replaced(FIRST, kind="grain")), "row 2", "kind 'grain' is unknown"),
         ((HEADER, replaced(FIRST, material="")), "row 2", "material ''"),
