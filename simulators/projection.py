@@ -290,7 +290,7 @@ class SpecimenProjector:
             (solids.center - position) @ beam.T,
             np.linalg.inv(solids.generator) @ beam.T,
             center[seen],
-            np.linalg.inv(cracks.generator[seen]) @ beam.T,
+            np.linalg.inv(cracks.subset(seen).generator) @ beam.T,
             reach[seen],
             factors[parent[seen]],
         )

@@ -281,7 +281,7 @@ def rasterize(
         number[specimen.crack_parent],
         cracks.center - center,
         cracks.half_extent,
-        np.linalg.inv(cracks.shape_matrix),
+        np.asarray(np.linalg.inv(cracks.shape_matrix), dtype=np.float64),
         float(voxel_um),
     )
     return labels

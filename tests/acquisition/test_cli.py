@@ -71,7 +71,7 @@ def test_doctor_says_what_is_there(tmp_path):
         (["screen", "--binning", "3"], "1, 2, 4, 8"),
         (["screen", "--projections", "0"], "projections 0"),
         (["screen", "--exposure", "-1"], "exposure_s -1"),
-        (["screen", "--sample", "sand"], "nmc622 or nmc811"),
+        (["screen", "--sample", "sand"], "choose nmc622, nmc811, nmc622-bad"),
         (["screen", "--regions", "0"], "regions 0"),
         (["tomography", "--center", "0", "5000", "0"], "limits -2000 to 2000"),
         (["mosaic", "--rows", "0"], "at least 1 x 1"),

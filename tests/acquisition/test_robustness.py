@@ -223,7 +223,7 @@ def test_dense_coarse_powder_is_measured_or_said_to_be_hard(tmp_path):
     ("options", "told"),
     [
         ({"instrument": "epics"}, "'simulated'"),
-        ({"sample": "sand"}, "nmc622 or nmc811"),
+        ({"sample": "sand"}, "choose nmc622, nmc811, nmc622-bad"),
         ({"specimen": "nowhere.csv"}, "nowhere.csv"),
     ],
 )
