@@ -42,6 +42,7 @@ import httpx
 import uvicorn
 from tiled.client import from_uri
 from tiled.client.container import Container
+from tiled.commandline._catalog import init as make_tables
 from tiled.server.app import build_app_from_config
 from tiled.structures.core import Spec
 
@@ -171,6 +172,8 @@ def _is_loopback(uri: str) -> bool:
 @contextmanager
 def _serve(storage: Storage, readable: list[Path], key: str) -> Generator[str]:
     """Tiled on a free port of the loopback interface, in a thread; gives its address."""
+    # Here, not by `init_if_not_exists`: that starts one more interpreter for the same call.
+    make_tables(storage.catalog, if_not_exists=True)
     app = build_app_from_config(
         {
             "trees": [
@@ -181,7 +184,6 @@ def _serve(storage: Storage, readable: list[Path], key: str) -> Generator[str]:
                         "uri": storage.catalog,
                         "writable_storage": [storage.files, storage.tables],
                         "readable_storage": [str(path.resolve()) for path in readable],
-                        "init_if_not_exists": True,
                     },
                 }
             ],

@@ -17,7 +17,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from numpy.typing import ArrayLike
-from PIL import Image
+from PIL import Image, ImageChops
 
 PARTICLE = "#009E73"
 """Particles: bluish green, as the study's green."""
@@ -33,6 +33,8 @@ MARKERS = ("o", "s", "^", "D", "v", "P")
 HALO = [patheffects.withStroke(linewidth=2.5, foreground="black")]
 SCREEN_DPI = 130
 PALETTE = 256
+MARGIN_IN = 0.05
+"""White kept around a picture, inches."""
 
 NICE_STEPS = (1, 2, 5)
 
@@ -113,9 +115,32 @@ def data_uri(figure: Figure, dpi: int = SCREEN_DPI) -> str:
 
     Colours are reduced to a palette: a third of the size, and no difference to be seen.
     """
-    drawn, packed = io.BytesIO(), io.BytesIO()
-    figure.savefig(drawn, format="png", dpi=dpi, bbox_inches="tight", pad_inches=0.05)
-    picture = Image.open(drawn).convert("RGB")
+    packed = io.BytesIO()
+    picture = rendered(figure, dpi)
     picture = picture.quantize(PALETTE, Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
     picture.save(packed, format="png", optimize=True)
     return f"data:image/png;base64,{base64.b64encode(packed.getvalue()).decode('ascii')}"
+
+
+def rendered(figure: Figure, dpi: int) -> Image.Image:
+    """Return the pixels of a figure, its white margins cut off.
+
+    Drawn once: `savefig` with a tight box draws everything twice to find the same margins.
+    """
+    canvas = FigureCanvasAgg(figure)
+    figure.set_dpi(dpi)
+    canvas.draw()
+    picture = Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")
+    inked = ImageChops.difference(picture, Image.new("RGB", picture.size, "white")).getbbox()
+    if inked is None:
+        return picture
+    pad = round(MARGIN_IN * dpi)
+    left, top, right, bottom = inked
+    return picture.crop(
+        (
+            max(left - pad, 0),
+            max(top - pad, 0),
+            min(right + pad, picture.width),
+            min(bottom + pad, picture.height),
+        )
+    )

@@ -60,8 +60,8 @@ def _convolve(values: Grey, kernel: Grey, result: Grey) -> None:  # pragma: no c
     line = np.empty(size + 2 * reach, dtype=np.float32)
     for i in range(outer):
         if inner == 1:  # the taps outside, so that the inner loop runs along memory
-            line[:reach], line[reach + size :] = values[i, 0, 0], values[i, size - 1, 0]
-            line[reach : reach + size] = values[i, :, 0]
+            for j in range(len(line)):  # slices would do, and take five seconds to compile
+                line[j] = values[i, min(max(j - reach, 0), size - 1), 0]
             for t in range(len(kernel)):
                 for j in range(size):
                     result[i, j, 0] += kernel[t] * line[j + t]

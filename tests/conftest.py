@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +13,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import pytest
 from bluesky import RunEngine
+from pages import ROOT, run_blocks
 
 from zoneplate.simulators import (
     Particle,
@@ -25,6 +27,23 @@ from zoneplate.simulators import (
 SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 NMC622 = "LiNi0.6Mn0.2Co0.2O2@4.77"
 EPOCH_S = 1_800_000_000.0
+
+
+@pytest.fixture(scope="session")
+def readme_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the script of the README ran: a screening at the study's settings, seed 1.
+
+    Once for all test processes: the second waits for the first.
+    """
+    base = tmp_path_factory.getbasetemp()
+    base = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+    folder, done = base / "readme", base / "readme" / "printed"
+    with (base / "readme.lock").open("a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not done.exists():
+            folder.mkdir(exist_ok=True)
+            done.write_text(run_blocks(ROOT / "README.md", folder))
+    return folder
 
 
 @pytest.fixture

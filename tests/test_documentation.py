@@ -6,12 +6,9 @@ import ast
 import doctest
 import importlib
 import json
-import os
 import pkgutil
 import re
 import shlex
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -20,25 +17,20 @@ import h5py
 import pandas as pd
 import pytest
 import typer.main
+from pages import FENCE, ROOT, blocks, run_blocks
 
 from zoneplate.acquisition.cli import app
 from zoneplate.simulators import Specimen
 
-ROOT = Path(__file__).resolve().parents[1]
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
 PACKAGES = ("devices", "simulators", "plans", "analysis", "acquisition")
 
-FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"!?\[[^\]]*\]\(([^)\s]+)\)")
 INLINE = re.compile(r"(?<!`)`([^`\n]+)`(?!`)")
 
 
 def name_of(page: Path) -> str:
     return str(page.relative_to(ROOT))
-
-
-def blocks(page: Path, language: str) -> list[str]:
-    return [code for found, code in FENCE.findall(page.read_text()) if found == language]
 
 
 def modules() -> list[str]:
@@ -143,24 +135,6 @@ def test_python_shown_uses_names_that_exist(page: Path):
                     assert hasattr(module, name.name), f"{name_of(page)}: {name.name}"
 
 
-def run_blocks(page: Path, folder: Path) -> str:
-    """Run the Python of a page as one script in a folder and return what it prints."""
-    script = folder / f"{page.stem}.py"
-    script.write_text("\n".join(blocks(page, "python")))
-    result = subprocess.run(
-        [sys.executable, script],
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=250,
-        env={**os.environ, "ZONEPLATE_DATA": str(folder / "must-not-appear")},
-    )
-    assert result.returncode == 0, result.stderr
-    assert not (folder / "must-not-appear").exists()
-    return result.stdout
-
-
 def test_specimen_shown_is_accepted(tmp_path: Path):
     page = ROOT / "docs" / "specimen-files.md"
     (table,) = blocks(page, "csv")
@@ -171,7 +145,6 @@ def test_specimen_shown_is_accepted(tmp_path: Path):
     assert "904.778684" in run_blocks(page, tmp_path)
 
 
-@pytest.mark.xdist_group("first-hour")
 def test_first_hour_runs(tmp_path: Path):
     printed = run_blocks(ROOT / "docs" / "first-hour.md", tmp_path)
     assert "particles on the map" in printed
@@ -179,11 +152,13 @@ def test_first_hour_runs(tmp_path: Path):
 
 
 @pytest.fixture(scope="session")
-def screened(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def screened(readme_folder: Path) -> Path:
     """What the script of the README leaves."""
-    folder = tmp_path_factory.mktemp("readme")
-    assert "particles hold a void" in run_blocks(ROOT / "README.md", folder)
-    return folder / "demo" / "script"
+    return readme_folder / "demo" / "script"
+
+
+def test_script_of_the_readme_prints_its_answer(readme_folder: Path):
+    assert "particles hold a void" in (readme_folder / "printed").read_text()
 
 
 Rows = list[tuple[str, str]]
@@ -230,7 +205,6 @@ def fits(path: str, pattern: str) -> bool:
     return re.fullmatch(r"\.".join(parts), path) is not None
 
 
-@pytest.mark.xdist_group("readme")
 def test_every_field_of_the_results_is_documented(screened: Path):
     document = json.loads((screened / "results.json").read_text())
     patterns = expanded(documented(), "results.json")
@@ -244,14 +218,12 @@ def test_every_field_of_the_results_is_documented(screened: Path):
     assert leaves(document["truth"]) <= found
 
 
-@pytest.mark.xdist_group("readme")
 @pytest.mark.parametrize("table", ["particles.csv", "voids.csv", "mosaic.csv"])
 def test_every_column_is_documented(screened: Path, table: str):
     columns = set(pd.read_csv(screened / table).columns)
     assert {name for name, _ in documented()[table]} == columns
 
 
-@pytest.mark.xdist_group("readme")
 def test_layout_of_the_volume_file_is_documented(screened: Path):
     with h5py.File(screened / "volume.h5") as file:
         members = set(file["region_0"])

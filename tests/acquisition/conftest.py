@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from zoneplate.acquisition import Session, open_session, screen_sample
+from zoneplate.acquisition import Session, open_session
 
 
 @dataclass(frozen=True)
@@ -30,9 +31,10 @@ class Screening:
 
 
 @pytest.fixture(scope="session")
-def screening(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Screening]:
-    folder = tmp_path_factory.mktemp("screening")
-    with open_session("simulated", sample="nmc622", seed=0, data_dir=folder / "data") as session:
+def screening(readme_folder: Path) -> Iterator[Screening]:
+    out = readme_folder / "demo" / "script"
+    document = json.loads((out / "results.json").read_text())
+    data = readme_folder / "demo" / "data"
+    with open_session("simulated", sample="nmc622", seed=1, data_dir=data, live=False) as session:
         session.catalog.start()
-        results = screen_sample(session, folder / "out", regions=1)
-        yield Screening(session, folder / "out", results.document)
+        yield Screening(session, out, document)

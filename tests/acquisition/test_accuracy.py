@@ -1,4 +1,4 @@
-"""Against truth over five seeds, at the settings of the study."""
+"""Against truth at the settings of the study; `benchmarks/accuracy_against_truth.py` does five."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from zoneplate.acquisition import open_session
 from zoneplate.acquisition.workflow import collect_screening
 from zoneplate.plans import tomography
 
-SEEDS = range(5)
+SEEDS = range(2)
 
 
 @pytest.fixture(scope="session")
@@ -33,13 +33,13 @@ def test_every_seed_counts_and_sizes_particles_right(documents):
             )
 
 
-def test_void_frequency_is_in_its_interval_in_four_of_five(documents):
+def test_void_frequency_is_in_its_interval(documents):
     held = 0
     for document in documents:
         frequency = document["void_frequency"]
         truth = document["truth"]["void_frequency"]["value"]
         held += frequency["low"] <= truth <= frequency["high"]
-    assert held >= 4
+    assert held == len(documents)
 
 
 def test_signal_to_noise_is_that_of_the_study(documents):

@@ -14,6 +14,8 @@ import h5py
 import numpy as np
 import pytest
 
+from zoneplate.acquisition.workflow import analyze
+
 CLI = Path(sys.executable).with_name("zoneplate")
 
 
@@ -134,8 +136,7 @@ def test_source_that_does_not_exist_is_refused(tmp_path, capsys):
 
 
 def test_real_synchrotron_scan_gives_its_centre_and_closed_voids(tmp_path, shared_data):
-    result = zoneplate("analyze", shared_data / "dls_24737_bubbles.h5", "--out", tmp_path)
-    assert result.returncode == 0, result.stderr
+    analyze(shared_data / "dls_24737_bubbles.h5", tmp_path)
     document = json.loads((tmp_path / "results.json").read_text())
     (tomogram,) = document["tomograms"]
     assert 85.5 <= tomogram["rotation_center_column"] <= 85.9
@@ -175,11 +176,8 @@ def test_somebody_elses_specimen_goes_through_the_same_comparison(tmp_path, shar
 
     # The same run again, from what is stored: with and without analysing the frames anew.
     uid = document["tomograms"][0]["uid"]
-    for command, which in (("report", "-1"), ("analyze", uid[:8])):
-        out = tmp_path / command
-        again = zoneplate(command, which, "--data", data, "--out", out)
-        assert again.returncode == 0, again.stderr
-        repeated = json.loads((out / "results.json").read_text())
+    for which, again in (("-1", False), (uid[:8], True)):
+        repeated = analyze(which, tmp_path / which, data_dir=data, again=again).document
         assert repeated["particles"]["volume_um3"] == document["particles"]["volume_um3"]
         assert repeated["truth"]["void_frequency"] == truth["void_frequency"]
 

@@ -51,7 +51,7 @@ def test_killed_analysis_changes_neither_documents_nor_frames(tmp_path, asymmetr
                     os.kill(session.live.pid, signal.SIGKILL)
 
             session.RE.subscribe(end_it)
-            (uid,) = session.RE(tomography(session.microscope, center_um=(0, 0, 4)))
+            (uid,) = session.RE(tomography(session.microscope, center_um=(0, 0, 4), projections=61))
             assert session.live.alive is not kill
             run = session.run(uid)
             assert run.stop is not None
