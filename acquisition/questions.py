@@ -1,8 +1,8 @@
 """What plans ask while they run, answered by analysing what they took.
 
 A plan knows no analysis: it yields a message and gets an answer (`choose_regions`, `summarize`,
-`enough`, `find_axis`). The answers are worked out beside the loop of the RunEngine, so that
-documents keep flowing meanwhile.
+`enough`, `find_axis`, `find_focus`, `center_region`). The answers are worked out beside the loop
+of the RunEngine, so that documents keep flowing meanwhile.
 """
 
 from __future__ import annotations
@@ -12,20 +12,16 @@ import logging
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
-
-from zoneplate.analysis.alignment import axis_offset
-from zoneplate.analysis.normalization import normalize
 from zoneplate.analysis.stopping import Look, StopRule
 from zoneplate.analysis.tomogram import COMFORTABLE_SHARE
 from zoneplate.devices.optics import projections_needed
 from zoneplate.plans.alignment import FIND_AXIS
+from zoneplate.plans.centering import CENTER_REGION
+from zoneplate.plans.focus import FIND_FOCUS
 from zoneplate.plans.screening import CHOOSE_REGIONS, SUMMARIZE
 from zoneplate.plans.stopping import ENOUGH
 
-from .derived_run import DerivedRun
-from .journal import DocumentJournal
-from .live import FrameReader
+from .alignment import found_axis, found_center, found_focus
 
 logger = logging.getLogger(__name__)
 
@@ -56,7 +52,9 @@ class Questions:
             CHOOSE_REGIONS: session.choose_regions,
             SUMMARIZE: self.summarize,
             ENOUGH: self.enough,
-            FIND_AXIS: self.find_axis,
+            FIND_AXIS: lambda uid: found_axis(self._session, uid),
+            FIND_FOCUS: lambda uid: found_focus(self._session, uid),
+            CENTER_REGION: lambda uid: found_center(self._session, uid),
         }
         for command, answer in answers.items():
             session.RE.register_command(command, _beside_the_loop(answer))
@@ -82,40 +80,6 @@ class Questions:
         return StopRule(max(least, rule.least_projections), rule.limits, rule.stable).reason(
             looks, planned
         )
-
-    def find_axis(self, uid: str) -> float:
-        """Return the offset of the rotation axis in um that a pair of views shows.
-
-        What was found is kept as an analysis of the run.
-        """
-        record = self._session.run(uid)
-        reader = FrameReader()
-        try:
-            stacks = {
-                name: np.stack([reader.read(frame) for frame in record.stream(name)])
-                for name in ("primary", "flat", "dark")
-                if record.stream(name)
-            }
-        finally:
-            reader.close()
-        views = normalize(stacks["primary"], stacks["flat"], stacks.get("dark"))
-        pixel_um = float(record.start["acquisition"]["pixel_um"])
-        found = axis_offset(views[0], views[1], pixel_um)
-        sample, time_s = str(record.start.get("sample", "")), float(record.stop["time"])
-        derived = DerivedRun(
-            DocumentJournal(self._session.data.journal), record.uid, sample, {}, time_s
-        )
-        derived.row(
-            "rotation_axis",
-            {
-                "axis_offset_um": found.offset_um,
-                "axis_offset_um_se": found.standard_error_um,
-                "axis_column": found.column,
-            },
-            {"axis_offset_um": "um", "axis_offset_um_se": "um"},
-        )
-        derived.close()
-        return found.offset_um
 
     def _note_start(self, name: str, doc: dict[str, Any]) -> None:
         self._start = doc

@@ -135,7 +135,7 @@ class Session:
         list of str
             What could not be done; logged too.
         """
-        microscope, stage = self.microscope, self.microscope.stage
+        microscope = self.microscope
         complaints: list[str] = []
 
         def close_shutter() -> None:
@@ -147,13 +147,9 @@ class Session:
                 microscope.camera.unstage()
 
         steps: list[tuple[str, Callable[[], Any]]] = [("close the shutter", close_shutter)]
-        for name in ("x", "y", "z", "theta"):
-            axis = getattr(stage, name)
-            steps.append((f"stop {name} of the stage", partial(axis.stop, success=True)))
-        steps += [
-            (f"see {name} of the stage stand", partial(_wait_standing, stage, name))
-            for name in ("x", "y", "z", "theta")
-        ]
+        axes = list(microscope.axes.values())
+        steps += [(f"stop {axis.name}", partial(axis.stop, success=True)) for axis in axes]
+        steps += [(f"see {axis.name} stand", partial(_wait_standing, axis)) for axis in axes]
         steps.append(("let go of the camera", let_go_of_camera))
         for what, step in steps:
             try:
@@ -164,8 +160,7 @@ class Session:
         return complaints
 
     def _note_velocities(self) -> None:
-        stage = self.microscope.stage
-        axes = (stage.x, stage.y, stage.z, stage.theta)
+        axes = self.microscope.axes.values()
         try:
             self._velocities = [(axis, float(axis.velocity.get())) for axis in axes]
         except Exception:
@@ -389,10 +384,10 @@ def _epics_session(
     return Session(microscope, data, md=md, live=live, clock=microscope.clock, when_closed=let_go)
 
 
-def _wait_standing(stage: Any, name: str) -> None:
+def _wait_standing(axis: Any) -> None:
     """Wait until an axis that was told to stop stands: it needs its time to slow down."""
     deadline_s = time.monotonic() + STANDING_TIMEOUT_S
-    while getattr(stage, name).moving:
+    while axis.moving:
         if time.monotonic() > deadline_s:
             raise AcquisitionError(f"it still moves {STANDING_TIMEOUT_S:g} s after it was stopped")
         time.sleep(STANDING_POLL_S)

@@ -17,6 +17,12 @@ from .optics import Detector, ZonePlate
 
 DEFAULT_INSTRUMENT_FILE = Path(__file__).with_name("instrument.toml")
 
+FOCUS = "zone_plate_z"
+"""Name of the axis that focuses."""
+
+AXES = ("x", "y", "z", "theta", FOCUS)
+"""All axes of a microscope: the stage's, then the zone plate's."""
+
 
 class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -60,6 +66,7 @@ class OpticsConfiguration(_Section):
 
     outer_zone_width_nm: float = Field(gt=0)
     diameter_um: float = Field(gt=0)
+    zone_plate_z: AxisConfiguration = Field(description="Focus: the zone plate along the beam")
 
     @property
     def zone_plate(self) -> ZonePlate:
@@ -101,6 +108,19 @@ class EnvironmentConfiguration(_Section):
     tolerance_c: float = Field(gt=0, description="Largest deviation at which frames are good")
 
 
+class EnvelopeConfiguration(_Section):
+    """What could collide: sizes and distances for `zoneplate.devices.envelope`."""
+
+    holder_half_width_um: float = Field(gt=0, description="Sample holder along x, to each side")
+    holder_front_um: float = Field(ge=0, description="How far it reaches to +z of the support")
+    holder_back_um: float = Field(ge=0, description="How far it reaches to -z of the support")
+    zone_plate_distance_um: float = Field(
+        gt=0, description="Rotation axis to the zone plate's housing, at zone_plate_z = 0"
+    )
+    condenser_distance_um: float = Field(gt=0, description="Rotation axis to the condenser")
+    clearance_um: float = Field(gt=0, description="Smallest distance that is allowed")
+
+
 class InstrumentConfiguration(BaseModel):
     """Everything that distinguishes one microscope from another."""
 
@@ -114,6 +134,13 @@ class InstrumentConfiguration(BaseModel):
     shutter: ShutterConfiguration
     environment: EnvironmentConfiguration | None = None
     """None: nobody watches the temperature."""
+    envelope: EnvelopeConfiguration | None = None
+    """None: nothing is known that could collide."""
+
+    def axis(self, name: str) -> AxisConfiguration:
+        """Return the section of an axis: `x`, `y`, `z`, `theta` or `zone_plate_z`."""
+        section: AxisConfiguration = getattr(self.optics if name == FOCUS else self.stage, name)
+        return section
 
     @classmethod
     def load(cls, path: str | Path | None = None) -> InstrumentConfiguration:

@@ -10,7 +10,7 @@ from typing import Any
 
 from ophyd import Component, Signal
 
-from .configuration import InstrumentConfiguration
+from .configuration import AXES, InstrumentConfiguration
 from .epics_axis import EpicsAxis
 from .epics_camera import EpicsCamera
 from .epics_clock import EpicsClock
@@ -31,8 +31,6 @@ from .timing import timeout_s
 
 CONNECTION_TIMEOUT_S = 10.0
 
-AXES = ("x", "y", "z", "theta")
-
 
 class EpicsStage(Stage):
     """The stage over four motor records."""
@@ -41,6 +39,12 @@ class EpicsStage(Stage):
     y = Component(EpicsAxis, "Y", kind="hinted")
     z = Component(EpicsAxis, "Z", kind="hinted")
     theta = Component(EpicsAxis, "Theta", kind="hinted")
+
+
+class EpicsOptics(Optics):
+    """The optics: constants of the instrument file, and the motor record of the focus."""
+
+    zone_plate_z = Component(EpicsAxis, "ZonePlateZ", kind="normal")
 
 
 class EpicsShutter(Shutter):
@@ -108,7 +112,7 @@ class EpicsMicroscope(Microscope):
 
     sample_stage = Component(EpicsStage, "Stage:")
     camera = Component(EpicsCamera, "")
-    optics = Component(Optics, kind="config")
+    optics = Component(EpicsOptics, "Optics:", kind="config")
     source = Component(EpicsSource, "Source:")
     shutter = Component(EpicsShutter, "Shutter:")
     environment = Component(EpicsEnvironment, "Environment:")
@@ -141,8 +145,8 @@ class EpicsMicroscope(Microscope):
                 f"prefix and EPICS_CA_ADDR_LIST ({error})"
             ) from error
         for name in AXES:
-            axis: EpicsAxis = getattr(self.sample_stage, name)
-            axis.configure_axis(getattr(self.configuration.stage, name))
+            axis: EpicsAxis = self.axes[name]
+            axis.configure_axis(self.configuration.axis(name))
         self.shutter.told = self.shutter.state.get()
         self.shutter.travel_s.put(self.configuration.shutter.travel_s)
         self.camera.binning.subscribe(

@@ -20,6 +20,7 @@ from ophyd.utils.epics_pvs import AlarmSeverity
 
 from .configuration import AxisConfiguration
 from .epics_status import EpicsMoveStatus, Link, clock_of
+from .microscope import Microscope
 from .timing import move_time_s, timeout_s
 
 
@@ -76,12 +77,14 @@ class EpicsAxis(EpicsMotor):
         return not self.motor_done_move.get()
 
     def check_value(self, value: float) -> None:
-        """Refuse a target outside the soft limits.
+        """Refuse a target outside the soft limits, or where parts would come too near.
 
         Raises
         ------
         LimitError
             If it is outside (or not a number).
+        CollisionError
+            If sample holder, zone plate and condenser would come too near.
         """
         low, high = self.limits
         if low < high and not low <= value <= high:
@@ -89,6 +92,8 @@ class EpicsAxis(EpicsMotor):
                 f"{self.name} cannot go to {value:g} {self.egu}: its limits are {low:g} to "
                 f"{high:g} {self.egu}; choose a target inside, or change the limits of the record"
             )
+        if isinstance(self.root, Microscope):
+            self.root.check_clearance(self, value)
 
     def expected_s(self, target: float) -> float:
         """Return how long a move from here to `target` takes, with settling."""

@@ -14,7 +14,8 @@ from typing import Any
 from ophyd import Component, Device, Signal
 from ophyd.status import DeviceStatus, StatusBase
 
-from .configuration import InstrumentConfiguration
+from .configuration import AXES, FOCUS, AxisConfiguration, InstrumentConfiguration
+from .envelope import WATCHED, Envelope, Span
 from .optics import check_binning
 from .sweep import Note, Sweep
 
@@ -118,7 +119,11 @@ class Shutter(Device):
 
 
 class Optics(Device):
-    """Zone plate and magnification: constants of the run, read once per descriptor."""
+    """Zone plate and magnification: constants, read once per descriptor, and the focus."""
+
+    zone_plate_z: Any
+    """The zone plate along the beam: what is in focus moves with it, downstream for larger values;
+    0 is where the rotation axis is in focus on a well-aligned instrument."""
 
     energy_kev = Component(Signal, kind="config")
     outer_zone_width_nm = Component(Signal, kind="config")
@@ -182,6 +187,12 @@ class Environment(Device):
     temperature_c: Any
 
 
+def _span(axis: Any, limits: AxisConfiguration) -> Span:
+    """Return everywhere an axis may be: on its way, or anywhere if nobody knows."""
+    known = [v for v in (float(axis.position), float(axis.user_setpoint.get())) if v == v]
+    return (min(known), max(known)) if known else (limits.low, limits.high)
+
+
 class Microscope(Device):
     """A zone-plate X-ray microscope.
 
@@ -214,6 +225,39 @@ class Microscope(Device):
         self.configuration = configuration
         super().__init__(prefix, name=name, **kwargs)
         self.optics.apply(configuration)
+        self.envelope = Envelope(configuration)
+
+    @property
+    def axes(self) -> dict[str, Any]:
+        """Everything that moves, by its name in the instrument file."""
+        return {
+            name: getattr(self.optics if name == FOCUS else self.sample_stage, name)
+            for name in AXES
+        }
+
+    def check_clearance(self, axis: Any, target: float) -> None:
+        """Refuse to move an axis where parts of the microscope would come too near.
+
+        Asked by every axis before it moves. The others are taken to be anywhere between where
+        they are and where they were sent.
+
+        Raises
+        ------
+        CollisionError
+            If they would.
+        """
+        places = {name: _span(one, self.configuration.axis(name)) for name, one in self._watched()}
+        if axis.attr_name not in places:
+            return
+        low, high = places[axis.attr_name]
+        way = (min(low, target), max(high, target))
+        self.envelope.check(
+            {**places, axis.attr_name: way}, axis=axis.attr_name, target=target, start=low
+        )
+
+    def _watched(self) -> list[tuple[str, Any]]:
+        axes = self.axes
+        return [(name, axes[name]) for name in WATCHED]
 
     # ophyd reserves the attribute `stage` for the method of the Bluesky protocol; the Stage
     # device is callable and does that job too (docs/decisions/0001-microscope-stage.md).

@@ -2,8 +2,11 @@
 
 from .alignment import find_axis
 from .angles import ordered, projection_angles
+from .centering import center_region
 from .estimation import Estimate, estimate
+from .focus import focus
 from .grid import TileGrid
+from .limits import check_plan
 from .mosaic import mosaic
 from .references import darks, flats
 from .screening import screen
@@ -12,10 +15,13 @@ from .tomography import tomography
 __all__ = [
     "Estimate",
     "TileGrid",
+    "center_region",
+    "check_plan",
     "darks",
     "estimate",
     "find_axis",
     "flats",
+    "focus",
     "mosaic",
     "ordered",
     "projection_angles",

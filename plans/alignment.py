@@ -1,4 +1,7 @@
-"""Alignment: where the rotation axis is, and bringing it to the middle of the field."""
+"""Alignment of the rotation axis: where it is, and bringing it to the middle of the field.
+
+Focus and regions: `zoneplate.plans.focus`, `zoneplate.plans.centering`.
+"""
 
 from typing import Any
 

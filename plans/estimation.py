@@ -43,6 +43,14 @@ class Estimate:
     memory_bytes: int
 
 
+def axis_name(microscope: Microscope, device: Any) -> str | None:
+    """Return the name of an axis in the instrument file; None if it is none."""
+    for name, axis in microscope.axes.items():
+        if axis is device:
+            return name
+    return None
+
+
 class _Walk:
     """The state of the instrument while messages pass by."""
 
@@ -63,15 +71,14 @@ class _Walk:
 
     def set(self, message: Msg, microscope: Microscope) -> None:
         value, group = message.args[0], message.kwargs.get("group")
-        device, camera, stage = message.obj, microscope.camera, microscope.stage
+        device, camera = message.obj, microscope.camera
         configuration = microscope.configuration
         if device is microscope.shutter:
             travel_s = configuration.shutter.travel_s if value != self.shutter else 0.0
             self.shutter = value
             self.wait_for(group, self.now_s + travel_s)
-        elif device in (stage.x, stage.y, stage.z, stage.theta):
-            name = device.attr_name
-            axis = getattr(configuration.stage, name)
+        elif (name := axis_name(microscope, device)) is not None:
+            axis = configuration.axis(name)
             distance = float(value) - self.targets.get(name, 0.0)
             if distance:
                 self.targets[name] = float(value)
@@ -103,10 +110,9 @@ class _Walk:
 
     def reading(self, message: Msg, microscope: Microscope) -> Any:
         """Answer what plans ask on their way: where an axis was told to go."""
-        stage = microscope.stage
-        for axis in (stage.x, stage.y, stage.z, stage.theta):
+        for name, axis in microscope.axes.items():
             if message.obj is axis.user_setpoint:
-                value = self.targets.get(axis.attr_name, 0.0)
+                value = self.targets.get(name, 0.0)
                 return {message.obj.name: {"value": value, "timestamp": self.now_s}}
         return None
 

@@ -182,12 +182,12 @@ def _expose(
 
 def _misplaced(microscope: Microscope, at: Moves, readings: dict[str, Any]) -> str | None:
     """Say which axis was not where it should be at the end of an exposure; None if all were."""
-    limits = microscope.configuration.stage
+    ours = {id(axis): name for name, axis in microscope.axes.items()}
     for axis, target in at:
         reading = readings.get(axis.name)
-        limit = getattr(limits, axis.attr_name, None)
-        if reading is None or limit is None:
+        if reading is None or id(axis) not in ours:
             continue
+        limit = microscope.configuration.axis(ours[id(axis)])
         if not abs(reading["value"] - target) <= limit.deadband:
             return (
                 f"{axis.name} read {reading['value']:g} {limit.unit} instead of {target:g} "

@@ -25,7 +25,7 @@ from .frames import (
 from .grid import FIELD_STEP_UM, TileGrid, step_of_overlap
 from .metadata import run_metadata
 from .references import DEFAULT_OUT_UM, MAXIMUM_REFERENCES, OutPosition, check_out, out_moves
-from .validation import check_axis, check_count, check_exposure, check_frames
+from .validation import check_axis, check_clearance, check_count, check_exposure, check_frames
 
 MAXIMUM_TILES = 10_000
 
@@ -172,6 +172,12 @@ def mosaic(
         (yield from setpoint(stage.z)),
     ]
     targets = [_target(microscope, position, focus_plane) for position in positions_um]
+    check_clearance(
+        microscope,
+        x_um=[here[0], *(x_um for x_um, _ in positions_um)],
+        z_um=[here[2], *(place for target in targets for _, place in target[2:])],
+        theta_deg=[theta_deg],
+    )
     arguments: dict[str, Any] = {
         "shape": list(shape),
         "exposure_s": exposure_s,

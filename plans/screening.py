@@ -11,7 +11,7 @@ from .grid import TileGrid
 from .mosaic import check_mosaic, mosaic
 from .stopping import check_adaptive
 from .tomography import check_tomography, tomography
-from .validation import check_axis, check_count
+from .validation import check_axis, check_clearance, check_count
 
 MAXIMUM_REGIONS = 100
 
@@ -88,6 +88,7 @@ def screen(
     for center_um in at_um or ():
         for name, target in zip("xyz", center_um, strict=True):
             check_axis(name, getattr(limits, name), target)
+        check_clearance(microscope, x_um=center_um[:1], z_um=center_um[2:], theta_deg=(-90.0, 90.0))
     more = dict(md or {})
     uids = [
         (

@@ -26,7 +26,7 @@ from .frames import (
 from .metadata import run_metadata
 from .references import DEFAULT_OUT_UM, MAXIMUM_REFERENCES, OutPosition, check_out, out_moves
 from .stopping import check_adaptive, pass_ends, take_until_enough
-from .validation import MAXIMUM_PROJECTIONS, check_axis, check_count, check_frames
+from .validation import MAXIMUM_PROJECTIONS, check_axis, check_clearance, check_count, check_frames
 
 logger = logging.getLogger(__name__)
 
@@ -175,6 +175,7 @@ def tomography(
         center = [float(value) for value in center_um]
     for name, target in zip("xyz", center, strict=True):
         check_axis(name, getattr(limits, name), target)
+    check_clearance(microscope, x_um=center[:1], z_um=center[2:], theta_deg=(start_deg, stop_deg))
 
     arguments: dict[str, Any] = {
         "center_um": center,

@@ -1,7 +1,10 @@
 """Requests are checked before anything moves."""
 
+from collections.abc import Sequence
+
 from zoneplate.devices import ConfigurationError, check_binning
-from zoneplate.devices.configuration import AxisConfiguration, InstrumentConfiguration
+from zoneplate.devices.configuration import FOCUS, AxisConfiguration, InstrumentConfiguration
+from zoneplate.devices.microscope import Microscope
 
 MAXIMUM_PROJECTIONS = 20_000
 """More than ten times what binning 1 needs: a slip of the keyboard, not a scan."""
@@ -43,10 +46,11 @@ def check_axis(name: str, axis: AxisConfiguration, *targets: float) -> None:
     ConfigurationError
         If one is outside.
     """
+    where = "optics zone_plate_z" if name == FOCUS else f"stage {name}"
     for target in targets:
         if not axis.low <= target <= axis.high:
             raise ConfigurationError(
-                f"stage {name} = {target:g} {axis.unit} is outside the limits {axis.low:g} to "
+                f"{where} = {target:g} {axis.unit} is outside the limits {axis.low:g} to "
                 f"{axis.high:g} {axis.unit}; choose a region inside"
             )
 
@@ -61,3 +65,37 @@ def check_frames(configuration: InstrumentConfiguration, exposure_s: float, binn
     """
     check_exposure(configuration, exposure_s)
     check_binning(binning)
+
+
+def check_clearance(
+    microscope: Microscope,
+    *,
+    x_um: Sequence[float],
+    z_um: Sequence[float],
+    theta_deg: Sequence[float],
+    zone_plate_um: Sequence[float] = (),
+) -> None:
+    """Refuse a scan on whose way the sample holder comes too near to zone plate or condenser.
+
+    Parameters
+    ----------
+    microscope
+        The microscope; its zone plate stays where it is unless told otherwise.
+    x_um, z_um, theta_deg, zone_plate_um
+        Values that the axes take: all combinations between the smallest and the largest of each
+        are checked.
+
+    Raises
+    ------
+    CollisionError
+        Naming the axis, the value, what is allowed, and what to do.
+    """
+    focus = zone_plate_um or (float(microscope.optics.zone_plate_z.user_setpoint.get()),)
+    spans = {
+        name: (min(values), max(values))
+        for name, values in (("x", x_um), ("z", z_um), ("theta", theta_deg), (FOCUS, focus))
+    }
+    # The one that goes furthest from 0, for its reach, is the one to speak of.
+    axis = FOCUS if zone_plate_um else "x"
+    target = min(spans[axis]) if zone_plate_um else max(spans[axis], key=abs)
+    microscope.envelope.check(spans, axis=axis, target=target)

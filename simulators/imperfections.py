@@ -18,6 +18,7 @@ _RUNOUT_HARMONICS = (2, 3)
 
 _MAGNITUDES = (
     "axis_offset_um",
+    "focus_um",
     "runout_um",
     "drift_um_per_hour",
     "drift_settling_hours",
@@ -29,6 +30,9 @@ _MAGNITUDES = (
     "bad_pixel_fraction",
     "hot_pixel_adu_per_s",
 )
+
+_EITHER_SIDE = ("axis_offset_um", "focus_um")
+"""These may be negative."""
 
 
 @dataclass(frozen=True)
@@ -59,6 +63,9 @@ class Imperfections:
     axis_offset_um
         Rotation axis from the centre of the detector, towards larger columns: 1.4 pixels at
         binning 8 (assumed: a lab instrument after a coarse alignment).
+    focus_um
+        Where the zone plate (`optics.zone_plate_z`) has the rotation axis in focus; 0 by default:
+        an instrument that was focused.
     runout_um
         Largest radial and axial run-out of the rotation stage; APS 32-ID measures 25 nm.
     drift_um_per_hour, drift_settling_hours
@@ -95,6 +102,7 @@ class Imperfections:
     hot_pixels: bool = True
     stage_repeatability: bool = True
     axis_offset_um: float = 0.7
+    focus_um: float = 0.0
     runout_um: float = 0.025
     drift_um_per_hour: float = 0.2
     drift_settling_hours: float = 2.0
@@ -110,8 +118,7 @@ class Imperfections:
     def __post_init__(self) -> None:
         for name in _MAGNITUDES:
             value = getattr(self, name)
-            # Only the axis may lie on either side.
-            if not math.isfinite(value) or (value < 0 and name != "axis_offset_um"):
+            if not math.isfinite(value) or (value < 0 and name not in _EITHER_SIDE):
                 raise ConfigurationError(f"imperfection {name} {value} must be finite and >= 0")
         for name in ("drift_settling_hours", "flat_drift_s"):
             if getattr(self, name) == 0:

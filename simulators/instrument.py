@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from zoneplate.devices.configuration import InstrumentConfiguration
+from zoneplate.devices.configuration import AXES, FOCUS, InstrumentConfiguration
 
 from .axis import SimulatedAxis
 from .camera_model import CameraModel, Pose
@@ -22,7 +22,7 @@ from .shutter import ShutterModel
 from .source import SourceModel
 from .specimen import Specimen
 
-AXES = ("x", "y", "z", "theta")
+STAGE_AXES = ("x", "y", "z", "theta")
 
 EXPOSURES_PER_PIXEL = 2.0
 """An exposure in motion is the average of this many for each pixel that the image moves at the
@@ -79,7 +79,7 @@ class SimulatedInstrument:
         self.axes = {
             name: SimulatedAxis(
                 name,
-                getattr(configuration.stage, name),
+                configuration.axis(name),
                 clock,
                 np.random.default_rng(stream) if imperfections.stage_repeatability else None,
                 self.faults,
@@ -107,12 +107,12 @@ class SimulatedInstrument:
         instants = self._instants(exposure_s, _MEAN_INSTANTS)
         x, y, z, theta = (
             sum(self.axes[name].readback(ahead_s) for ahead_s in instants) / len(instants)
-            for name in AXES
+            for name in STAGE_AXES
         )
         return x, y, z, theta
 
     def _place(self, ahead_s: float) -> Pose:
-        x, y, z, theta = (self.axes[name].place(ahead_s) for name in AXES)
+        x, y, z, theta = (self.axes[name].place(ahead_s) for name in STAGE_AXES)
         return x, y, z, theta
 
     def _instants(self, exposure_s: float, count: int) -> list[float]:
@@ -170,7 +170,11 @@ class SimulatedInstrument:
         if jump is not None:
             du_um += jump.magnitude
         return self._imaging.transmission(
-            (x, y, z), theta_deg, binning=binning, displacement_um=(du_um, dv_um)
+            (x, y, z),
+            theta_deg,
+            binning=binning,
+            displacement_um=(du_um, dv_um),
+            defocus_um=self.imperfections.focus_um - self.axes[FOCUS].place(ahead_s),
         )
 
     def _new_file(self, path: Path, binning: int) -> FrameFile:

@@ -14,7 +14,7 @@ from zoneplate.devices.microscope import Environment, Microscope, Optics, Stage
 from .camera import SimulatedCamera
 from .clock import VirtualClock
 from .imperfections import Imperfections
-from .instrument import AXES, SimulatedInstrument
+from .instrument import SimulatedInstrument
 from .motor import SimulatedMotor
 from .powders import nmc622
 from .shutter import SimulatedShutter
@@ -30,6 +30,12 @@ class SimulatedStage(Stage):
     y = Component(SimulatedMotor, kind="hinted")
     z = Component(SimulatedMotor, kind="hinted")
     theta = Component(SimulatedMotor, kind="hinted")
+
+
+class SimulatedOptics(Optics):
+    """The optics with the simulated axis of the zone plate."""
+
+    zone_plate_z = Component(SimulatedMotor, kind="normal")
 
 
 class SimulatedEnvironment(Environment):
@@ -49,7 +55,7 @@ class SimulatedMicroscope(Microscope):
 
     sample_stage = Component(SimulatedStage)
     camera = Component(SimulatedCamera)
-    optics = Component(Optics, kind="config")
+    optics = Component(SimulatedOptics, kind="config")
     source = Component(SimulatedSource)
     shutter = Component(SimulatedShutter)
     environment = Component(SimulatedEnvironment)
@@ -67,8 +73,8 @@ class SimulatedMicroscope(Microscope):
         configuration = instrument.configuration
         super().__init__(prefix, name=name, configuration=configuration, **kwargs)
         clock = instrument.clock
-        for axis in AXES:
-            getattr(self.sample_stage, axis).bind(clock, instrument.axes[axis])
+        for name, axis in self.axes.items():
+            axis.bind(clock, instrument.axes[name])
         self.camera.bind(clock, instrument.camera, directory)
         self.shutter.bind(clock, instrument.shutter)
         self.source.bind(clock, instrument.source)

@@ -12,6 +12,7 @@ from ophyd.positioner import PositionerBase
 from ophyd.utils import LimitError
 
 from zoneplate.devices.errors import AcquisitionError
+from zoneplate.devices.microscope import Microscope
 from zoneplate.devices.timing import timeout_s
 
 from .axis import SimulatedAxis
@@ -75,12 +76,14 @@ class SimulatedMotor(Device, PositionerBase):
         return self._axis.low, self._axis.high
 
     def check_value(self, value: float) -> None:
-        """Refuse a target outside the soft limits.
+        """Refuse a target outside the soft limits, or where parts would come too near.
 
         Raises
         ------
         LimitError
             If it is outside (or not a number).
+        CollisionError
+            If sample holder, zone plate and condenser would come too near.
         """
         low, high = self.limits
         if not low <= value <= high:
@@ -88,6 +91,8 @@ class SimulatedMotor(Device, PositionerBase):
                 f"{self.name} cannot go to {value:g} {self.egu}: its limits are {low:g} to "
                 f"{high:g} {self.egu}; choose a target inside, or change the instrument file"
             )
+        if isinstance(self.root, Microscope):
+            self.root.check_clearance(self, value)
 
     def move(self, position: float, wait: bool = False, **kwargs: Any) -> InstrumentMoveStatus:
         """Start a move.

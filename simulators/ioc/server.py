@@ -31,7 +31,7 @@ from zoneplate.devices.epics_environment import DEFAULT_PORTS, free_port
 from zoneplate.devices.errors import AcquisitionError, ConfigurationError
 from zoneplate.simulators.clock import VirtualClock
 from zoneplate.simulators.imperfections import Imperfections
-from zoneplate.simulators.instrument import AXES, SimulatedInstrument
+from zoneplate.simulators.instrument import SimulatedInstrument
 from zoneplate.simulators.specimen import Specimen
 
 from .area_detector import DRIVER_PORT, AreaDetector
@@ -50,6 +50,15 @@ from .motor_record import MotorRecord
 from .pacing import GRACE_S, ClientPacing
 
 logger = logging.getLogger(__name__)
+
+MOTOR_RECORDS = {
+    "x": "Stage:X",
+    "y": "Stage:Y",
+    "z": "Stage:Z",
+    "theta": "Stage:Theta",
+    "zone_plate_z": "Optics:ZonePlateZ",
+}
+"""The record of each axis."""
 
 EVENT_LATENCY_S = 0.0005
 """How long an event may wait for others to share its packet."""
@@ -185,9 +194,8 @@ class MicroscopeServer:
         database = self._database = Database(options.prefix, clock, pacing)
         IdentityPVs(database, self.instrument, self.instance_id)
         ClockPVs(database)
-        for name in AXES:
-            record = "Theta" if name == "theta" else name.upper()
-            MotorRecord(database, f"Stage:{record}", self.instrument.axes[name])
+        for name, record in MOTOR_RECORDS.items():
+            MotorRecord(database, record, self.instrument.axes[name])
         file_plugin = FilePlugin(database, self.instrument.camera, options.directory, DRIVER_PORT)
         self._camera = AreaDetector(database, self.instrument, file_plugin)
         SourcePVs(database, self.instrument)

@@ -30,6 +30,7 @@ from zoneplate.devices import (
     epics_status,
 )
 from zoneplate.devices import epics as epics_module
+from zoneplate.devices.envelope import CollisionError
 from zoneplate.devices.epics import EpicsMicroscope, epics_microscope
 from zoneplate.devices.epics_environment import use_simulated_servers
 from zoneplate.devices.epics_signals import PairedSetting
@@ -111,6 +112,17 @@ def pass_time(microscope: EpicsMicroscope, seconds: float) -> None:
     microscope.clock.call_later(seconds, over.set_finished)
     with microscope.clock.waiting_for(over):
         over.wait(5)
+
+
+def test_collision_is_refused_before_anything_moves(epics, RE):
+    stage = epics.stage
+    RE(bps.mv(stage.theta, 90.0, epics.optics.zone_plate_z, -700.0))
+    with pytest.raises(CollisionError, match=r"x = 1500 um .* zone plate .* may be"):
+        RE(bps.mv(stage.x, 1500.0))
+    assert stage.x.position == pytest.approx(0.0, abs=0.2)
+    RE(bps.mv(stage.x, 500.0))
+    RE(bps.mv(stage.x, 0.0, stage.theta, 0.0, epics.optics.zone_plate_z, 0.0))
+    assert epics.optics.zone_plate_z.position == pytest.approx(0.0, abs=0.5)
 
 
 def components(device: Any) -> dict[str, Any]:
