@@ -13,7 +13,14 @@ from typing import Annotated, Any
 
 import typer
 
-from . import command_budget, command_export, command_reanalyze, command_recover, command_verify
+from . import (
+    command_budget,
+    command_export,
+    command_lots,
+    command_reanalyze,
+    command_recover,
+    command_verify,
+)
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -60,6 +67,10 @@ Adaptive = Annotated[
     bool,
     typer.Option("--adaptive", help="Stop each tomogram when its statistics no longer change"),
 ]
+Lot = Annotated[
+    Path | None,
+    typer.Option(help="Lot specification (TOML): judge the lot, and stop when it is decided"),
+]
 MinimumVoid = Annotated[
     float, typer.Option("--minimum-void", help="Diameter from which a void counts, um")
 ]
@@ -80,14 +91,21 @@ def screen(
     data: Data = None,
     epics: Epics = False,
     adaptive: Adaptive = False,
+    lot: Lot = None,
 ) -> None:
-    """Map a powder, take tomograms of the best regions, measure and report."""
+    """Map a powder, take tomograms of the best regions, measure and report.
+
+    With --lot regions are taken until the lot is decided or its budget is spent.
+    """
+    from zoneplate.analysis.lot_specification import load_specification
+
     from .data_directory import check_writable
     from .progress import ScanProgress
     from .session import EPICS_SIMULATED, open_session
     from .workflow import screen_sample
 
     check_writable(out)
+    specification = load_specification(lot) if lot is not None else None
     instrument = EPICS_SIMULATED if epics else instrument
     with (
         open_session(
@@ -99,6 +117,7 @@ def screen(
             session,
             out,
             regions=regions,
+            lot=specification,
             exposure_s=exposure_s,
             binning=binning,
             projections=projections,
@@ -210,8 +229,11 @@ def analyze(
     ] = None,
     minimum_void_um: MinimumVoid = 1.8,
     data: Data = None,
+    lot: Lot = None,
 ) -> None:
     """Reconstruct and measure a scan that exists."""
+    from zoneplate.analysis.lot_specification import load_specification
+
     from .progress import steps
     from .workflow import analyze as analyze_source
 
@@ -222,6 +244,7 @@ def analyze(
             data_dir=data,
             pixel_um=pixel_um,
             minimum_void_um=minimum_void_um,
+            lot=load_specification(lot) if lot is not None else None,
             progress=step,
         )
     _conclude(results.document, out)
@@ -235,13 +258,26 @@ def report(
     run: Annotated[str, typer.Argument(help="Uid of a run, or its beginning; -1 for the newest")],
     out: Out = Path("out"),
     data: Data = None,
+    lot: Lot = None,
 ) -> None:
-    """Write the report of a run again; analyses the frames only if nobody has."""
+    """Write the report of a run again; analyses the frames only if nobody has.
+
+    Of a map: the report of its screening, all regions.
+    """
+    from zoneplate.analysis.lot_specification import load_specification
+
     from .progress import steps
     from .workflow import analyze as analyze_source
 
     with steps() as step:
-        results = analyze_source(run, out, data_dir=data, again=False, progress=step)
+        results = analyze_source(
+            run,
+            out,
+            data_dir=data,
+            again=False,
+            lot=load_specification(lot) if lot is not None else None,
+            progress=step,
+        )
     _conclude(results.document, out)
 
 
@@ -276,7 +312,14 @@ def doctor(data: Data = None) -> None:
         raise typer.Exit(EXIT_FAILED)
 
 
-for command in (command_budget, command_export, command_recover, command_reanalyze, command_verify):
+for command in (
+    command_budget,
+    command_export,
+    command_recover,
+    command_reanalyze,
+    command_verify,
+    command_lots,
+):
     command.register(app)
 
 
@@ -294,6 +337,14 @@ def _conclude(document: dict[str, Any], out: Path) -> None:
         )
     if dead["value"] is not None:
         typer.echo(f"  dead volume {dead['value']:.2%}")
+    if verdict := document.get("verdict"):
+        risk = verdict["risks"]
+        typer.echo(f"{verdict['decision'].upper()} by {verdict['lot']!r}: {verdict['why']}")
+        typer.echo(
+            f"  risks: {risk['alpha']:.1%} for a good lot to be rejected, {risk['beta']:.1%} for a "
+            f"bad one to be accepted; {len(document['tomograms'])} of at most "
+            f"{verdict['budget']['regions']} regions measured"
+        )
     for warning in document["warnings"]:
         typer.echo(f"  note: {warning}")
     typer.echo(str(out / "report.html"))

@@ -12,6 +12,7 @@ import logging
 from collections.abc import Callable
 from typing import Any
 
+from zoneplate.analysis.lot_specification import LotSpecification
 from zoneplate.analysis.stopping import Look, StopRule
 from zoneplate.analysis.tomogram import COMFORTABLE_SHARE
 from zoneplate.devices.optics import projections_needed
@@ -41,12 +42,15 @@ class Questions:
     ----------
     stop_rule
         When an adaptive tomogram may stop; None: when its statistics are stable.
+    lot
+        What the lot on the stage must fulfil; the results so far then hold the verdict.
     """
 
     def __init__(self, session: Any) -> None:
         self._session = session
         self._start: dict[str, Any] = {}
         self.stop_rule: StopRule | None = None
+        self.lot: LotSpecification | None = None
         session.RE.subscribe(self._note_start, "start")
         answers: dict[str, Callable[..., Any]] = {
             CHOOSE_REGIONS: session.choose_regions,
@@ -63,7 +67,7 @@ class Questions:
         """Return the results so far of tomograms that have been taken."""
         from .workflow import summary_of
 
-        return summary_of(self._session, uids)
+        return summary_of(self._session, uids, self.lot)
 
     def enough(self, projections: int, planned: int) -> str:
         """Return why the tomogram that is being taken may stop now; empty to go on."""

@@ -16,6 +16,8 @@ from typing import Any
 import orjson
 import pandas as pd
 
+from zoneplate.analysis.acceptance import judge, verdict_document
+from zoneplate.analysis.lot_specification import LotSpecification
 from zoneplate.analysis.summary import MINIMUM_VOID_UM, summarize
 from zoneplate.analysis.tomogram import FACES_COLUMN
 
@@ -83,6 +85,7 @@ def collect_results(
     notes: Sequence[str] = (),
     live: Sequence[pd.DataFrame] = (),
     minimum_void_um: float = MINIMUM_VOID_UM,
+    lot: LotSpecification | None = None,
 ) -> Results:
     """Put the numbers of one sample together.
 
@@ -108,6 +111,8 @@ def collect_results(
         Rows of the live curve of each tomogram.
     minimum_void_um
         Equivalent diameter from which a void counts.
+    lot
+        What the lot must fulfil; adds the verdict.
     """
     results = Results({}, list(tomograms), map_particles, list(live))
     particles, voids = results.particles, results.voids
@@ -129,6 +134,9 @@ def collect_results(
     if timing is not None:
         document["timing"] = dict(timing)
     document["tomograms"] = [tomogram.facts for tomogram in tomograms]
+    if lot is not None:
+        verdict = judge(lot, particles, voids, minimum_void_um=minimum_void_um)
+        document["verdict"] = verdict_document(verdict)
     document.update(summarize(particles, voids, minimum_void_um=minimum_void_um))
     faces = summarize(
         with_face_areas(particles), with_face_areas(voids), minimum_void_um=minimum_void_um

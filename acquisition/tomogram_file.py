@@ -162,6 +162,19 @@ def load_tomograms(folder: Path) -> list[StoredTomogram]:
     return found
 
 
+def read_facts(folder: Path) -> list[dict[str, Any]]:
+    """Read what else is known about the tomograms of `volume.h5`, without the volumes.
+
+    Raises
+    ------
+    OSError
+        If the file is missing or damaged.
+    """
+    with h5py.File(folder / "volume.h5", "r") as file:
+        regions: list[Any] = [file[f"region_{number}"] for number in range(len(file))]
+        return [orjson.loads(region["facts"][()]) for region in regions]
+
+
 def write_table(path: Path, table: pd.DataFrame) -> None:
     """Write a CSV table that reads back to the same numbers."""
     table.to_csv(path, index=False)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
+from zoneplate.analysis.lot_specification import LotSpecification
 from zoneplate.analysis.summary import MINIMUM_VOID_UM
 from zoneplate.plans.angles import PASSES
 from zoneplate.plans.stopping import DECISIONS
@@ -30,6 +31,7 @@ def screen_sample(
     out: Path,
     *,
     regions: int = 1,
+    lot: LotSpecification | None = None,
     progress: Progress = lambda _: None,
     **options: Any,
 ) -> Results:
@@ -42,7 +44,9 @@ def screen_sample(
     out
         Folder for results and report.
     regions
-        Number of tomograms.
+        Number of tomograms; with `lot` as many as its budget pays for.
+    lot
+        What the lot must fulfil: the screening ends when that is decided.
     progress
         Told in words what is being done.
     options
@@ -55,6 +59,10 @@ def screen_sample(
     from zoneplate.plans import screen
 
     check_writable(out)
+    if lot is not None:
+        regions = lot.most_regions
+        options.setdefault("stop_when", is_decided)
+    session.questions.lot = lot
     seen: list[str] = []
     token = session.RE.subscribe(lambda _, doc: seen.append(doc["uid"]), "start")
     try:
@@ -62,7 +70,12 @@ def screen_sample(
     finally:
         session.RE.unsubscribe(token)
     progress("waiting for the live analysis")
-    return report_tomograms(session, seen[0], seen[1:], out, progress=progress)
+    return report_tomograms(session, seen[0], seen[1:], out, lot=lot, progress=progress)
+
+
+def is_decided(results: Mapping[str, Any]) -> bool:
+    """Whether the verdict on the lot is reached: `stop_when` of a screening."""
+    return bool((results.get("verdict") or {}).get("final"))
 
 
 def report_tomograms(
@@ -71,11 +84,12 @@ def report_tomograms(
     tomogram_uids: Sequence[str],
     out: Path,
     *,
+    lot: LotSpecification | None = None,
     progress: Progress = lambda _: None,
 ) -> Results:
     """Collect a screening that has been taken and write its report."""
     tomograms = [session.tomogram(uid) for uid in tomogram_uids]
-    results = collect_screening(session.data, mosaic_uid, tomogram_uids, tomograms)
+    results = collect_screening(session.data, mosaic_uid, tomogram_uids, tomograms, lot=lot)
     progress("writing the report")
     save_results(out, results)
     write_results_report(out, results, _map_of(session.data, mosaic_uid))
@@ -89,6 +103,7 @@ def collect_screening(
     tomograms: Sequence[StoredTomogram],
     *,
     minimum_void_um: float = MINIMUM_VOID_UM,
+    lot: LotSpecification | None = None,
 ) -> Results:
     """Put the parts of a screening together, from what the data directory holds."""
     records = [read_run(find_journal(data.journal, uid)) for uid in tomogram_uids]
@@ -128,6 +143,7 @@ def collect_screening(
         notes=notes,
         live=[live_curve(data, uid) for uid in tomogram_uids],
         minimum_void_um=minimum_void_um,
+        lot=lot,
     )
 
 
@@ -196,6 +212,7 @@ def analyze(
     pixel_um: float | None = None,
     minimum_void_um: float = MINIMUM_VOID_UM,
     again: bool = True,
+    lot: LotSpecification | None = None,
     progress: Progress = lambda _: None,
 ) -> Results:
     """Analyse a scan that exists: a file of any format we read, or a run by its uid.
@@ -214,6 +231,8 @@ def analyze(
         Equivalent diameter from which a void counts.
     again
         Analyse a run even if there is a result.
+    lot
+        What the lot must fulfil; adds the verdict.
     progress
         Told in words what is being done.
 
@@ -237,6 +256,7 @@ def analyze(
                 out,
                 minimum_void_um=minimum_void_um,
                 again=again,
+                lot=lot,
                 progress=progress,
             )
         except RunNotFoundError as error:
@@ -250,6 +270,7 @@ def analyze(
         parameters={"minimum_void_um": minimum_void_um, "pixel_um": tomogram.voxel_um},
         source={"file": str(source), "format": scan.format},
         minimum_void_um=minimum_void_um,
+        lot=lot,
     )
     progress("writing the report")
     save_results(out, results)
@@ -257,10 +278,12 @@ def analyze(
     return results
 
 
-def summary_of(session: Any, uids: Sequence[str]) -> dict[str, Any]:
+def summary_of(
+    session: Any, uids: Sequence[str], lot: LotSpecification | None = None
+) -> dict[str, Any]:
     """Return the results so far of tomograms that have been taken."""
     tomograms = [session.tomogram(uid) for uid in uids]
-    return collect_screening(session.data, None, uids, tomograms).document
+    return collect_screening(session.data, None, uids, tomograms, lot=lot).document
 
 
 def _analyze_run(
@@ -270,6 +293,7 @@ def _analyze_run(
     *,
     minimum_void_um: float,
     again: bool,
+    lot: LotSpecification | None,
     progress: Progress,
 ) -> Results:
     """Analyse a tomography run, or all tomograms of a screening given the uid of its map."""
@@ -287,7 +311,9 @@ def _analyze_run(
         analyze_run(data, one, again=again, minimum_void_um=minimum_void_um, progress=progress)
         for one in uids
     ]
-    results = collect_screening(data, mosaic_uid, uids, tomograms, minimum_void_um=minimum_void_um)
+    results = collect_screening(
+        data, mosaic_uid, uids, tomograms, minimum_void_um=minimum_void_um, lot=lot
+    )
     progress("writing the report")
     save_results(out, results)
     write_results_report(out, results, _map_of(data, mosaic_uid))

@@ -155,7 +155,7 @@ def judge(
     >>> verdict.decision, verdict.regions
     ('accept', 2)
     """
-    order = list(pd.unique(particles["region"])) if "region" in particles else [None]
+    order = particles["region"].drop_duplicates().tolist() if "region" in particles else [None]
     found: list[list[Evidence]] = [[] for _ in specification.limits]
     for number in range(1, len(order) + 1):
         seen = order[:number]

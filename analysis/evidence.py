@@ -175,16 +175,11 @@ def of_ratio(limit: Limit, top: Array, bottom: Array, region: Sequence[object]) 
     region : (n,) sequence
         Region of each.
     """
-    n = len(top)
-    if n < MINIMUM_OBJECTS or not (top.sum() > 0 and bottom.sum() > 0):
-        return Evidence(None, n, 0.0, 0.0, 1.0)
-    value = float(top.sum() / bottom.sum())
-    se, freedom = ratio_error(top, bottom)
-    if se == 0:
-        return Evidence(value, n, 0.0, 0.0, 1.0)
-    codes, _ = _codes(region)
-    effect = design_effect(top - value * bottom, codes)
-    return _normal(limit, value, se / value * math.sqrt(effect), freedom, n, region, effect)
+    found = sums_error(top, bottom, region)
+    value = found.value if math.isfinite(found.value) else None
+    if value is None or not found.standard_error > 0:
+        return Evidence(value, found.n, 0.0, 0.0, found.effect)
+    return _normal(limit, found)
 
 
 def of_percentile(
@@ -207,46 +202,85 @@ def of_percentile(
     weights : (n,) array, optional
         Of each.
     """
+    quantile = float(limit.percent or 50.0) / 100
+    found = percentile_error(sizes, region, quantile, weights)
+    value = found.value if math.isfinite(found.value) else None
+    if value is None or not found.standard_error > 0:
+        return Evidence(value, found.n, 0.0, 0.0, found.effect)
+    return _normal(limit, found)
+
+
+@dataclass(frozen=True)
+class LogEstimate:
+    """An estimate with the standard error of its logarithm.
+
+    Attributes
+    ----------
+    value
+        The estimate itself; NaN without any.
+    standard_error
+        Of its logarithm; NaN where none would be honest.
+    freedom
+        Degrees of freedom of that error.
+    n, regions
+        Objects and regions behind it.
+    effect
+        Design effect.
+    """
+
+    value: float
+    standard_error: float
+    freedom: float
+    n: int
+    regions: int
+    effect: float
+
+
+def percentile_error(
+    sizes: Array, region: Sequence[object], quantile: float, weights: Array | None = None
+) -> LogEstimate:
+    """Return a percentile by number with its error; arguments as for `of_percentile`."""
     each = np.ones(len(sizes)) if weights is None else weights
     counts = each > 0
     n = int(counts.sum())
-    quantile = float(limit.percent or 50.0) / 100
     if n < MINIMUM_OBJECTS:
-        return Evidence(None, n, 0.0, 0.0, 1.0)
-    kept = [one for one, good in zip(region, counts, strict=True) if good]
+        return LogEstimate(math.nan, math.nan, 0.0, n, 0, 1.0)
     order = np.argsort(sizes[counts], kind="stable")
     data, each = sizes[counts][order], each[counts][order]
-    codes, regions = _codes([kept[place] for place in order])
+    codes, regions = _codes(np.asarray(region, dtype=object)[counts][order])
     value = weighted_quantile(data, each, quantile)
     effect = design_effect(data <= value, codes, each)
     trials = effective_number(each) / effect
     low, high = proportion_interval(quantile * trials, trials, ONE_SIGMA)
-    if low * trials < 1 or (1 - high) * trials < 1:
-        return Evidence(value, n, 0.0, 0.0, effect)
-    limits = [math.log(weighted_quantile(data, each, share)) for share in (low, high)]
-    se = (limits[1] - limits[0]) / 2
-    if se == 0:
-        return Evidence(value, n, 0.0, 0.0, effect)
-    return _normal(limit, value, se, trials - 1, n, kept, effect, regions)
+    se = math.nan
+    if low * trials >= 1 and (1 - high) * trials >= 1:
+        limits = [math.log(weighted_quantile(data, each, share)) for share in (low, high)]
+        se = (limits[1] - limits[0]) / 2
+    return LogEstimate(value, se, trials - 1, n, regions, effect)
 
 
-def _normal(
-    limit: Limit,
-    value: float,
-    se: float,
-    freedom: float,
-    n: int,
-    region: Sequence[object],
-    effect: float,
-    regions: int | None = None,
-) -> Evidence:
+def sums_error(top: Array, bottom: Array, region: Sequence[object]) -> LogEstimate:
+    """Return a ratio of sums with its error; arguments as for `of_ratio`."""
+    n = len(top)
+    if n < MINIMUM_OBJECTS or not (top.sum() > 0 and bottom.sum() > 0):
+        return LogEstimate(math.nan, math.nan, 0.0, n, 0, 1.0)
+    value = float(top.sum() / bottom.sum())
+    se, freedom = ratio_error(top, bottom)
+    codes, regions = _codes(region)
+    effect = design_effect(top - value * bottom, codes)
+    return LogEstimate(value, se / value * math.sqrt(effect), freedom, n, regions, effect)
+
+
+def _normal(limit: Limit, found: LogEstimate) -> Evidence:
     """Return the evidence of an estimate whose logarithm has a standard error."""
     good, bad = math.log(limit.acceptable), math.log(limit.rejectable)
-    number = regions or _codes(region)[1]
-    degrees = min(freedom, student_freedom(number)) if effect > 1 else freedom
-    information = student(degrees) / se**2
-    ratio = (bad - good) * (math.log(value) - (good + bad) / 2) * information
-    return Evidence(value, n, ratio, abs(bad - good) * math.sqrt(information / number), effect)
+    freedom = found.freedom
+    if found.effect > 1:
+        freedom = min(freedom, student_freedom(found.regions))
+    information = student(freedom) / found.standard_error**2
+    ratio = (bad - good) * (math.log(found.value) - (good + bad) / 2) * information
+    step = abs(bad - good) * math.sqrt(information / found.regions)
+    return Evidence(found.value, found.n, ratio, step, found.effect)
 
 
 @lru_cache(maxsize=4096)
@@ -256,9 +290,9 @@ def student(freedom: float, level: float = 0.95) -> float:
     Examples
     --------
     >>> round(student(5.0), 3), round(student(1e9), 3)
-    (0.666, 1.0)
+    (0.816, 1.0)
     """
-    return float(stats.norm.ppf(level) / stats.t.ppf(level, max(freedom, 1.0))) ** 2
+    return float(stats.norm.ppf(level) / stats.t.ppf(level, max(freedom, 1.0)))
 
 
 def student_freedom(regions: float) -> float:
@@ -266,17 +300,7 @@ def student_freedom(regions: float) -> float:
     return max(regions - 1, 0) + TYPICAL_CORRELATION_WEIGHT
 
 
-def _codes(region: Sequence[object]) -> tuple[NDArray[np.intp], int]:
+def _codes(region: Sequence[object] | NDArray[Any]) -> tuple[NDArray[np.intp], int]:
     codes, regions = region_codes(region)
     assert codes is not None
     return codes, regions
-
-
-def plain(found: Evidence) -> dict[str, Any]:
-    """Return evidence as plain numbers for JSON."""
-    return {
-        "value": found.value,
-        "n": found.n,
-        "log_likelihood_ratio": found.ratio,
-        "design_effect": found.effect,
-    }

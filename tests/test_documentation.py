@@ -20,6 +20,8 @@ import typer.main
 from pages import FENCE, ROOT, blocks, run_blocks
 
 from zoneplate.acquisition.cli import app
+from zoneplate.analysis.acceptance import judge, verdict_document
+from zoneplate.analysis.lot_specification import load_specification
 from zoneplate.simulators import Specimen
 
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
@@ -207,6 +209,9 @@ def fits(path: str, pattern: str) -> bool:
 
 def test_every_field_of_the_results_is_documented(screened: Path):
     document = json.loads((screened / "results.json").read_text())
+    tables = [pd.read_csv(screened / name) for name in ("particles.csv", "voids.csv")]
+    lot = load_specification(ROOT / "examples" / "lot.toml")
+    document["verdict"] = verdict_document(judge(lot, *tables))
     patterns = expanded(documented(), "results.json")
     found = leaves({name: value for name, value in document.items() if name != "truth"})
     undocumented = {p for p in found if not any(fits(p, pattern) for pattern in patterns)}

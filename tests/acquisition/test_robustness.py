@@ -19,6 +19,8 @@ from zoneplate.acquisition import Session, open_session
 from zoneplate.acquisition.journal import read_journal
 from zoneplate.acquisition.results import load_tomogram_result
 from zoneplate.acquisition.runs import RunNotFoundError, find_journal
+from zoneplate.acquisition.workflow import is_decided
+from zoneplate.analysis.lot_specification import LotSpecification
 from zoneplate.devices import ConfigurationError
 from zoneplate.plans import mosaic, screen, tomography
 from zoneplate.simulators import Imperfections, Particle, Specimen
@@ -155,15 +157,26 @@ def test_stop_when_ends_a_screening_early(tmp_path):
     asked = []
 
     def decided(document):
-        asked.append(document["particles"]["count"])
-        return True
+        asked.append(document)
+        return is_decided(document)
 
+    limit = {"quantity": "void_frequency", "acceptable": 0.05, "rejectable": 0.2}
+    lot = LotSpecification.model_validate(
+        {"name": "dense", "limits": [limit], "budget": {"regions": 3, "minimum_regions": 1}}
+    )
     with open_session(sample="nmc622", seed=2, data_dir=tmp_path / "data", live=False) as session:
+        session.questions.lot = lot
         uids = session.RE(
             screen(session.microscope, regions=3, shape=(2, 3), projections=71, stop_when=decided)
         )
     assert len(uids) == 2
-    assert asked[0] > 5
+    (document,) = asked
+    assert document["particles"]["count"] > 5
+    verdict = document["verdict"]
+    assert (verdict["decision"], verdict["regions"]) == ("reject", 1)  # 55 % hold a void
+    path = verdict["limits"][0]["path"]
+    assert path[0]["n"] == document["void_frequency"]["n"]
+    assert path[0]["value"] == document["void_frequency"]["value"]
 
 
 def test_empty_tape_gives_an_empty_result_not_nonsense(tmp_path):
