@@ -56,7 +56,7 @@ def test_real_differences_are_found_with_their_size():
 
 def test_independent_particles_are_judged_as_by_scipy():
     rng = np.random.default_rng(9)
-    a, b = lot(rng, regions=1, size=40), lot(rng, regions=1, size=60, median_um=6.5)
+    a, b = lot(rng, regions=1, size=40), lot(rng, regions=1, size=60, median_um=5.6)
     # Regions of one particle each are no clusters.
     tables = [tuple(t.assign(region=t["particle_id"]) for t in one) for one in (a, b)]
     size = compare(*tables, minimum_void_um=1.0)[1]
