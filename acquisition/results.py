@@ -7,6 +7,7 @@ Every number in it has its unit in its name or beside it, and an uncertainty whe
 from __future__ import annotations
 
 import datetime
+import hashlib
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -18,6 +19,7 @@ import pandas as pd
 
 from zoneplate.analysis.acceptance import judge, verdict_document
 from zoneplate.analysis.lot_specification import LotSpecification
+from zoneplate.analysis.population import Field, describe_population
 from zoneplate.analysis.summary import MINIMUM_VOID_UM, summarize
 from zoneplate.analysis.tomogram import FACES_COLUMN
 
@@ -54,12 +56,15 @@ class Results:
         Particles in the map; None without a map.
     live
         Rows of the live curve of each tomogram.
+    inputs
+        Files with the frames that all this comes from.
     """
 
     document: dict[str, Any]
     tomograms: list[StoredTomogram]
     map_particles: pd.DataFrame | None = None
     live: list[pd.DataFrame] = field(default_factory=list[pd.DataFrame])
+    inputs: list[Path] = field(default_factory=list[Path])
 
     @property
     def particles(self) -> pd.DataFrame:
@@ -86,6 +91,7 @@ def collect_results(
     live: Sequence[pd.DataFrame] = (),
     minimum_void_um: float = MINIMUM_VOID_UM,
     lot: LotSpecification | None = None,
+    inputs: Sequence[Path] = (),
 ) -> Results:
     """Put the numbers of one sample together.
 
@@ -113,8 +119,10 @@ def collect_results(
         Equivalent diameter from which a void counts.
     lot
         What the lot must fulfil; adds the verdict.
+    inputs
+        Files with the frames that all this comes from; their hashes are noted when it is saved.
     """
-    results = Results({}, list(tomograms), map_particles, list(live))
+    results = Results({}, list(tomograms), map_particles, list(live), list(inputs))
     particles, voids = results.particles, results.voids
     warnings = list(notes)
     several = len(tomograms) > 1
@@ -138,6 +146,14 @@ def collect_results(
         verdict = judge(lot, particles, voids, minimum_void_um=minimum_void_um)
         document["verdict"] = verdict_document(verdict)
     document.update(summarize(particles, voids, minimum_void_um=minimum_void_um))
+    if len(particles) and len(tomograms):
+        document["population"] = describe_population(
+            particles,
+            voids,
+            {number: field_of(tomogram) for number, tomogram in enumerate(tomograms)},
+            minimum_void_um=minimum_void_um,
+            map_particles=map_particles,
+        )
     faces = summarize(
         with_face_areas(particles), with_face_areas(voids), minimum_void_um=minimum_void_um
     )
@@ -151,6 +167,12 @@ def collect_results(
     document["warnings"] = warnings
     results.document = document
     return results
+
+
+def field_of(tomogram: StoredTomogram) -> Field:
+    """Return where particles of a tomogram count as whole: not in the first or the last slice."""
+    height_um = (tomogram.volume.shape[0] - 2) * tomogram.voxel_um
+    return Field(float(tomogram.facts["whole_radius_um"]), height_um, tomogram.center_um)
 
 
 def with_face_areas(table: pd.DataFrame) -> pd.DataFrame:
@@ -168,6 +190,8 @@ def with_face_areas(table: pd.DataFrame) -> pd.DataFrame:
 def save_results(folder: Path, results: Results) -> None:
     """Write `results.json`, the tables and `volume.h5` into a folder.
 
+    The hashes of what was read and written are added to the document.
+
     Raises
     ------
     ConfigurationError
@@ -179,7 +203,43 @@ def save_results(folder: Path, results: Results) -> None:
     if results.map_particles is not None:
         write_table(folder / "mosaic.csv", results.map_particles)
     save_tomograms(folder / "volume.h5", results.tomograms)
+    results.document["hashes"] = hashes(folder, results)
     write_json(folder / "results.json", results.document)
+
+
+def hashes(folder: Path, results: Results) -> dict[str, Any]:
+    """Return SHA-256 of the frames, the tables, and of everything that decides the numbers.
+
+    Two reports with the same ``all`` hold the same numbers: it is made from the frames, the tables,
+    the parameters and the lot specification, not from the time or the place.
+    """
+    found: dict[str, Any] = {
+        "inputs": [
+            {"file": path.name, "sha256": _sha256(path)}
+            for path in results.inputs
+            if path.is_file()
+        ]
+    }
+    tables = {"particles": "particles.csv", "voids": "voids.csv"}
+    if results.map_particles is not None:
+        tables["mosaic"] = "mosaic.csv"
+    found.update({name: _sha256(folder / file) for name, file in tables.items()})
+    document = results.document
+    decisive = [
+        [one["sha256"] for one in found["inputs"]],
+        [found[name] for name in tables],
+        document["parameters"],
+        (document.get("verdict") or {}).get("specification"),
+        document["software"],
+    ]
+    options = orjson.OPT_SORT_KEYS | orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_NON_STR_KEYS
+    found["all"] = hashlib.sha256(orjson.dumps(decisive, option=options)).hexdigest()
+    return found
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def save_tomogram_result(folder: Path, tomogram: StoredTomogram) -> None:

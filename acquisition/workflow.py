@@ -16,6 +16,7 @@ from zoneplate.plans.stopping import DECISIONS
 from .data_directory import DataDirectory, check_writable
 from .journal import journals, read_journal
 from .map_analysis import MapResult, load_map
+from .provenance import frame_files
 from .reporting import write_results_report
 from .results import Results, collect_results, save_results
 from .runs import RunNotFoundError, RunRecord, find_journal, read_run
@@ -144,6 +145,11 @@ def collect_screening(
         live=[live_curve(data, uid) for uid in tomogram_uids],
         minimum_void_um=minimum_void_um,
         lot=lot,
+        inputs=[
+            file
+            for record in [*([map_record] if map_record else []), *records]
+            for file in frame_files(record)
+        ],
     )
 
 
@@ -271,11 +277,19 @@ def analyze(
         source={"file": str(source), "format": scan.format},
         minimum_void_um=minimum_void_um,
         lot=lot,
+        inputs=files_of(Path(source)),
     )
     progress("writing the report")
     save_results(out, results)
     write_results_report(out, results, None)
     return results
+
+
+def files_of(source: Path) -> list[Path]:
+    """Return the file, or the files of a folder in the order of their names."""
+    return (
+        sorted(path for path in source.iterdir() if path.is_file()) if source.is_dir() else [source]
+    )
 
 
 def summary_of(

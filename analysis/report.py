@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import orjson
 import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
@@ -28,6 +29,7 @@ from .figures_volume import VolumeView, gallery_figure, slices_figure
 from .meshes import PLAIN, TRIANGLE_BUDGET, Mesh, solid_figure, surface_meshes, viewer_payload
 from .mosaic import Mosaic
 from .report_format import MISSING, NBSP, format_date, format_limit, format_number
+from .report_verdict import verdict_figures, verdict_text
 
 HERE = Path(__file__).parent
 
@@ -135,6 +137,9 @@ def write_report(
         created=format_date(results.get("created")),
         measured=text.measured_sentence(results),
         has_truth=bool(results.get("truth")),
+        verdict=verdict_text(results),
+        verdict_pictures=[_picture(*one) for one in verdict_figures(results)],
+        data=json_for_page(results),
         cards=text.cards(results),
         warnings=text.warnings(results, _notes(mosaic, regions)),
         count_particles=_count(results, "particles"),
@@ -164,6 +169,12 @@ def write_report(
     unfinished.write_text(page, encoding="utf-8")
     unfinished.replace(target)
     return target
+
+
+def json_for_page(results: Mapping[str, Any]) -> Markup:
+    """Return the results as JSON that may stand in a script element: no tag can end it."""
+    options = orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_NON_STR_KEYS
+    return Markup(orjson.dumps(dict(results), option=options).decode().replace("<", r"\u003c"))
 
 
 def _picture(figure: Figure, alt: str, caption: str, dpi: int | None = None) -> _Picture:

@@ -53,13 +53,18 @@ ROWS = (
 
 @dataclass(frozen=True)
 class Row:
-    """One line of a table: what, ours, the study's, the truth's, and a remark."""
+    """One line of a table: what, ours, the study's, the truth's, and a remark.
+
+    `exact` is our value as `results.json` holds it, `path` where.
+    """
 
     name: str
     measured: str
     study: str = MISSING
     truth: str = MISSING
     remark: str = ""
+    exact: str = ""
+    path: str = ""
 
 
 @dataclass(frozen=True)
@@ -71,6 +76,8 @@ class Card:
     interval: str
     detail: str
     truth: str = ""
+    exact: str = ""
+    path: str = ""
 
 
 @dataclass(frozen=True)
@@ -103,6 +110,7 @@ def cards(results: Json) -> list[Card]:
             format_interval(frequency) if count else "",
             with_voids,
             _truth_percent(truth, "void_frequency"),
+            *_exact(results, "void_frequency.value"),
         ),
         Card(
             "Dead volume",
@@ -110,6 +118,7 @@ def cards(results: Json) -> list[Card]:
             format_interval(dead) if is_finite(dead.get("value")) else "",
             "of the particle volume is internal void (all voids over all particles)",
             _truth_percent(truth, "dead_volume_fraction"),
+            *_exact(results, "dead_volume_fraction.value"),
         ),
         Card(
             "Mean particle diameter",
@@ -119,8 +128,17 @@ def cards(results: Json) -> list[Card]:
             else "",
             f"equivalent sphere, {format_number(particles.get('count'))} whole particles",
             _truth_mean(truth, "particles", "equivalent_diameter_um", "µm"),
+            *_exact(results, "particles.equivalent_diameter_um.mean"),
         ),
     ]
+
+
+def _exact(results: Json, path: str) -> tuple[str, str]:
+    """Return a value as `results.json` holds it, and where."""
+    value: object = results
+    for part in path.split("."):
+        value = value.get(part) if isinstance(value, Mapping) else None
+    return ("" if value is None else repr(value)), path
 
 
 def _truth_percent(truth: Json, name: str) -> str:
@@ -159,6 +177,7 @@ def table_one(results: Json, kind: str) -> list[Row]:
                 # The truth does not depend on how it is estimated.
                 _mean(truth, name.replace("_grey", ""), unit, with_se=False),
                 remark,
+                *_exact(results, f"{kind}.{name}.mean"),
             )
         )
         if of_areas and name in faces:
@@ -167,7 +186,9 @@ def table_one(results: Json, kind: str) -> list[Row]:
                     f"{label} from voxel faces, {symbol}",
                     _mean(faces, name, unit),
                     study.get(name, MISSING) if name != "sphericity" else MISSING,
-                    remark="As the study measured it." if name != "sphericity" else "",
+                    MISSING,
+                    "As the study measured it." if name != "sphericity" else "",
+                    *_exact(results, f"{kind}_faces.{name}.mean"),
                 )
             )
     definition = faces if "sphericity_of_means" in faces else block
@@ -210,6 +231,7 @@ def dead_volume_rows(results: Json) -> list[Row]:
             STUDY_FREQUENCY,
             share(truth, "void_frequency"),
             "The study names neither a size limit nor the number of particles.",
+            *_exact(results, "void_frequency.value"),
         ),
         Row(
             "Dead volume: all voids over all particles",
@@ -217,6 +239,7 @@ def dead_volume_rows(results: Json) -> list[Row]:
             MISSING,
             share(truth, "dead_volume_fraction"),
             "The headline: what fraction of the material's volume is missing.",
+            *_exact(results, "dead_volume_fraction.value"),
         ),
     ]
     if "void_to_particle_volume_ratio" in results:
@@ -227,6 +250,7 @@ def dead_volume_rows(results: Json) -> list[Row]:
                 STUDY_DEAD_VOLUME,
                 share(truth, "void_to_particle_volume_ratio"),
                 "The study's “percentage of dead volume”.",
+                *_exact(results, "void_to_particle_volume_ratio.value"),
             )
         )
     if "net_dead_volume_fraction" in results:
@@ -237,6 +261,7 @@ def dead_volume_rows(results: Json) -> list[Row]:
                 STUDY_NET_DEAD_VOLUME,
                 share(truth, "net_dead_volume_fraction"),
                 "The study's net dead volume: frequency times the ratio above.",
+                *_exact(results, "net_dead_volume_fraction.value"),
             )
         )
     return rows
@@ -368,6 +393,10 @@ def provenance(results: Json) -> list[tuple[str, str]]:
     for number, tomogram in enumerate(results.get("tomograms") or [], start=1):
         if tomogram.get("uid"):
             rows.append((f"tomogram {number} run", str(tomogram["uid"])))
+    hashes = dict(results.get("hashes") or {})
+    inputs = hashes.pop("inputs", [])
+    rows += [(f"sha256 of {one['file']}", str(one["sha256"])) for one in inputs]
+    rows += [(f"sha256 of {name}", str(value)) for name, value in hashes.items()]
     for name in ("source", "software", "parameters"):
         rows += list(flatten(results.get(name) or {}, name))
     return rows

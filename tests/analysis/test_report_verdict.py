@@ -1,0 +1,103 @@
+"""The verdict comes first, and every number of the page is that of the results."""
+
+from __future__ import annotations
+
+import json
+import re
+from html.parser import HTMLParser
+
+import numpy as np
+import orjson
+import pandas as pd
+import pytest
+from test_report import example_results
+
+from zoneplate.analysis.acceptance import judge, verdict_document
+from zoneplate.analysis.lot_specification import LotSpecification
+from zoneplate.analysis.report import write_report
+from zoneplate.analysis.report_verdict import verdict_text
+
+LOT = {
+    "name": "incoming",
+    "limits": [{"quantity": "void_frequency", "acceptable": 0.2, "rejectable": 0.4}],
+}
+
+
+class Numbers(HTMLParser):
+    """Collects what the page says is a number of the results."""
+
+    def __init__(self):
+        super().__init__()
+        self.found = []
+
+    def handle_starttag(self, tag, attrs):
+        if tag == "data":
+            self.found.append(dict(attrs))
+
+
+def results_with(frequency, regions=4, lot=LOT):
+    rng = np.random.default_rng(0)
+    size = 30 * regions
+    particles = pd.DataFrame({"particle_id": np.arange(size), "region": np.arange(size) // 30})
+    particles["equivalent_diameter_um"], particles["volume_um3"] = 6.0, 113.0
+    voids = particles.loc[rng.random(size) < frequency].assign(equivalent_diameter_um=2.4)
+    results = example_results()
+    verdict = judge(LotSpecification.model_validate(lot), particles, voids)
+    results["verdict"] = verdict_document(verdict)
+    return results
+
+
+def look_up(results, path):
+    value = results
+    for name in re.findall(r"[^.\[\]]+", path):
+        value = value[int(name) if name.isdigit() else name]
+    return value
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory):
+    results = results_with(0.7)
+    path = tmp_path_factory.mktemp("verdict") / "report.html"
+    write_report(path, results, particles=pd.DataFrame(), voids=pd.DataFrame())
+    return results, path.read_text()
+
+
+def test_verdict_is_the_first_thing_on_the_page(page):
+    _, text = page
+    assert text.index("Rejected") < text.index('class="cards"')
+    assert 'class="verdict reject"' in text
+    assert text.count("data:image/png") >= 2  # the way to the verdict, and what the test can tell
+
+
+def test_every_number_is_that_of_the_results(page):
+    results, text = page
+    numbers = Numbers()
+    numbers.feed(text)
+    assert len(numbers.found) >= 15
+    for number in numbers.found:
+        assert number["value"] == repr(look_up(results, number["data-path"])), number
+    paths = {number["data-path"] for number in numbers.found}
+    assert "verdict.limits[0].path[1].value" in paths
+    assert "dead_volume_fraction.value" in paths
+
+
+def test_page_carries_the_whole_results(page):
+    results, text = page
+    (inside,) = re.findall(r'<script type="application/json" id="results">(.*?)</script>', text)
+    assert json.loads(inside) == orjson.loads(orjson.dumps(results))
+
+
+@pytest.mark.parametrize(
+    ("frequency", "regions", "word"),
+    [(0.02, 4, "Accepted"), (0.7, 4, "Rejected"), (0.3, 1, "Undecided")],
+)
+def test_words_say_what_was_decided(frequency, regions, word):
+    text = verdict_text(results_with(frequency, regions))
+    assert text.word == word
+    assert "of at most 12 regions" in text.risks
+    assert text.rows[0].good.endswith("%")
+    assert ("yet" in text.sentence) == (word == "Undecided")
+
+
+def test_without_a_specification_there_is_no_verdict():
+    assert verdict_text(example_results()) is None
