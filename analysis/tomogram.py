@@ -7,7 +7,6 @@ flats and projections in any order, look at a `Preview` whenever you like, `fini
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -18,10 +17,10 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.ndimage import gaussian_filter
 
 from .filters import FilterName
-from .normalization import FlatField, StarvedPixelsWarning, absorption
 from .particles import measure_particles, measure_voids
 from .quality import signal_to_noise, transmission_statistics
 from .reconstruction import StreamingReconstruction
+from .references import FlatDrift, ReferenceFrame
 from .rotation_axis import (
     RotationCenter,
     RotationCenterError,
@@ -30,6 +29,7 @@ from .rotation_axis import (
 )
 from .segmentation import Segmentation, segment
 from .summary import MINIMUM_VOID_UM, summarize
+from .views import Projection, Views
 
 Frame = NDArray[Any]
 
@@ -108,7 +108,11 @@ class Tomogram:
     rotation_center
         Column of the rotation axis.
     projections
-        How many were used.
+        How many angles were used.
+    frames
+        How many frames they are made of: several may have been taken at each angle.
+    flat_drift
+        How the open beam changed between references; None if they were taken once.
     voxel_um, center_um
         Voxel edge, and the place of the volume's centre in the sample.
     warnings
@@ -126,6 +130,8 @@ class Tomogram:
     radiograph_angles_deg: NDArray[np.float64]
     rotation_center: RotationCenter
     projections: int
+    frames: int
+    flat_drift: FlatDrift | None
     voxel_um: float
     center_um: tuple[float, float, float]
     warnings: list[str] = field(default_factory=list[str])
@@ -152,6 +158,8 @@ class TomogramAnalysis:
         Fainter things are no particles; 0 where the scale is not known.
     filter
         Of the reconstruction.
+    frames_per_view
+        Frames that are planned at each angle.
     """
 
     def __init__(
@@ -165,6 +173,7 @@ class TomogramAnalysis:
         minimum_void_um: float = MINIMUM_VOID_UM,
         minimum_contrast_per_um: float = MINIMUM_CONTRAST_PER_UM,
         filter: FilterName = "ramp",
+        frames_per_view: int = 1,
     ) -> None:
         self.minimum_contrast_per_um = minimum_contrast_per_um
         self.shape = shape
@@ -176,13 +185,11 @@ class TomogramAnalysis:
             if planned_angles_deg is not None
             else None
         )
-        self._already_normalized = already_normalized
         self._filter: FilterName = filter
-        self._references: dict[str, dict[int, Frame]] = {"dark": {}, "flat": {}}
-        self._flat_field: FlatField | None = None
-        self._raw: dict[int, Frame] = {}
-        self._angles_deg: dict[int, float] = {}
+        self._views = Views(already_normalized=already_normalized, frames_per_view=frames_per_view)
         self._pending: list[int] = []
+        self._in_volume: set[int] = set()
+        self._outdated = False
         self._center: RotationCenter | None = None
         self._reconstruction = self._new_reconstruction()
 
@@ -194,40 +201,74 @@ class TomogramAnalysis:
     @property
     def planned(self) -> int:
         """How many projections there will be."""
-        return len(self._planned_deg) if self._planned_deg is not None else len(self._angles_deg)
+        return len(self._planned_deg) if self._planned_deg is not None else len(self._views.members)
 
     @property
     def reconstruction(self) -> StreamingReconstruction:
         """The volume that grows."""
         return self._reconstruction
 
-    def add_reference(self, kind: str, seq_num: int, frame: Frame) -> None:
-        """Take a `"dark"` or a `"flat"`; the same number again replaces it."""
-        self._references[kind][seq_num] = frame
-        self._flat_field = None
+    def add_reference(
+        self,
+        kind: str,
+        seq_num: int,
+        frame: Frame,
+        *,
+        time_s: float | None = None,
+        exposure_s: float | None = None,
+    ) -> None:
+        """Take a `"dark"` or a `"flat"`; the same number again replaces it.
 
-    def add_projection(self, seq_num: int, frame: Frame, angle_deg: float) -> None:
-        """Take a projection; the same number again replaces it."""
-        self._raw[seq_num] = frame
-        self._angles_deg[seq_num] = angle_deg
-        self._pending.append(seq_num)
+        Parameters
+        ----------
+        kind, seq_num, frame
+            What it is, its number among those, and the counts (rows, columns).
+        time_s, exposure_s
+            When it was taken and for how long, if that is known.
+        """
+        self._views.add_reference(kind, seq_num, ReferenceFrame(frame, time_s, exposure_s))
+
+    def add_projection(
+        self,
+        seq_num: int,
+        frame: Frame,
+        angle_deg: float,
+        *,
+        view: int | None = None,
+        time_s: float | None = None,
+        exposure_s: float | None = None,
+    ) -> None:
+        """Take a projection; the same number again replaces it.
+
+        Parameters
+        ----------
+        seq_num, frame, angle_deg
+            Its number, the counts (rows, columns) and where the stage was.
+        view
+            Frames with the same one show the same and are added up; by default each frame is its
+            own view.
+        time_s, exposure_s
+            When it was taken and for how long, if that is known.
+        """
+        view = seq_num if view is None else view
+        projection = Projection(frame, angle_deg, time_s, exposure_s)
+        if self._views.add_projection(seq_num, view, projection):
+            self._pending.append(view)
 
     def process(self) -> int:
-        """Bring the volume up to date with the frames taken; return how many were new.
+        """Bring the volume up to date with the views that are whole; return how many were new.
 
-        Without a flat, projections wait. A new reference corrects all of them again.
+        Without a flat, projections wait. Later flats count for the projections that follow them;
+        `finish` corrects all with what was taken before and after each.
         """
-        if not self._pending or not self._has_references():
+        if not self._pending or not self._views.has_references:
             return 0
-        if self._flat_field is None and not self._already_normalized:
-            self._correct_all_again()
-        numbers, self._pending = list(dict.fromkeys(self._pending)), []
-        frames = self._absorption(numbers)
-        angles_rad = np.deg2rad([self._angles_deg[number] for number in numbers])
-        self._reconstruction.add(frames, angles_rad, index=numbers)
+        self._outdated = self._outdated or (bool(self._in_volume) and not self._views.fresh)
+        views, self._pending = list(dict.fromkeys(self._pending)), []
+        self._add(views)
         if self._center is None:
             self._find_center_of_pair()
-        return len(numbers)
+        return len(views)
 
     def preview(self) -> Preview | None:
         """Segment and measure what is there; None while that is too little to see anything."""
@@ -253,14 +294,20 @@ class TomogramAnalysis:
         ValueError
             If there is nothing to reconstruct.
         """
+        # A view that was broken off in the middle counts with the frames it has.
+        self._pending += [view for view in self._views.members if view not in self._in_volume]
+        self._outdated = self._outdated or (bool(self._in_volume) and not self._views.fresh)
         self.process()
-        numbers = sorted(self._raw)
-        if not numbers or not self._has_references():
+        views = sorted(self._views.members)
+        if not views or not self._views.has_references:
             raise ValueError("no tomogram: projections or flats are missing; take them first")
         notes: list[str] = []
-        angles_deg = np.array([self._angles_deg[number] for number in numbers])
+        angles_deg = np.array([self._views.angle_deg(view) for view in views])
         progress("finding the rotation axis")
-        frames = self._absorption(numbers, notes)
+        frames = self._views.absorption(views, notes)
+        if self._outdated:
+            self._reconstruction = self._new_reconstruction()
+            self._reconstruction.add(frames, np.deg2rad(angles_deg), index=views)
         center = self._final_center(frames, np.deg2rad(angles_deg), notes)
         progress("reconstructing")
         self._reconstruction.recenter(center.column)
@@ -281,7 +328,7 @@ class TomogramAnalysis:
             segmentation, particles, voids, summary = self._measure(
                 treated, minimum_void_voxels=LOW_SNR_VOID_VOXELS, seal_voxels=int(noisy)
             )
-        if not self._measurable(len(numbers)):
+        if not self._measurable(len(views)):
             particles, voids = particles.iloc[:0].copy(), voids.iloc[:0].copy()
             summary = summarize(particles, voids, minimum_void_um=self.minimum_void_um)
         # The study's areas, by counting voxel faces, stand beside ours.
@@ -301,7 +348,9 @@ class TomogramAnalysis:
             radiographs=transmission[shown],
             radiograph_angles_deg=angles_deg[shown],
             rotation_center=center,
-            projections=len(numbers),
+            projections=len(views),
+            frames=len(self._views.raw),
+            flat_drift=self._views.flat_drift,
             voxel_um=self.pixel_um,
             center_um=self.center_um,
             warnings=notes,
@@ -316,44 +365,19 @@ class TomogramAnalysis:
             filter=self._filter,
         )
 
-    def _has_references(self) -> bool:
-        return self._already_normalized or bool(self._references["flat"])
-
-    def _correct_all_again(self) -> None:
-        flats, darks = (list(self._references[kind].values()) for kind in ("flat", "dark"))
-        self._flat_field = FlatField.from_references(
-            np.stack(flats), np.stack(darks) if darks else None
-        )
-        if self._reconstruction.count:
-            self._reconstruction = self._new_reconstruction()
-            self._pending = sorted(self._raw)
-
-    def _absorption(self, numbers: Sequence[int], notes: list[str] | None = None) -> Frame:
-        raw = np.stack([self._raw[number] for number in numbers])
-        if self._already_normalized:
-            return raw.astype(np.float32)
-        if self._flat_field is None:
-            self._correct_all_again()
-        assert self._flat_field is not None
-        with warnings.catch_warnings(record=True) as caught:
-            warnings.simplefilter("always", StarvedPixelsWarning)
-            result = absorption(self._flat_field.transmission(raw))
-        if notes is not None:
-            notes.extend(
-                str(warning.message)
-                for warning in caught
-                if issubclass(warning.category, StarvedPixelsWarning)
-            )
-        return result
+    def _add(self, views: Sequence[int]) -> None:
+        angles_rad = np.deg2rad([self._views.angle_deg(view) for view in views])
+        self._reconstruction.add(self._views.absorption(views), angles_rad, index=list(views))
+        self._in_volume.update(views)
 
     def _find_center_of_pair(self) -> None:
         """Centre the volume as soon as two projections half a turn apart are there."""
-        numbers = np.array(list(self._angles_deg))
-        angles_deg = np.array(list(self._angles_deg.values()))
+        views = sorted(self._in_volume)
+        angles_deg = np.array([self._views.angle_deg(view) for view in views])
         low, high = int(angles_deg.argmin()), int(angles_deg.argmax())
         if abs(angles_deg[high] - angles_deg[low] - 180.0) > SAME_VIEW_TOLERANCE_DEG:
             return
-        pair = self._absorption([int(numbers[low]), int(numbers[high])])
+        pair = self._views.absorption([views[low], views[high]])
         try:
             self._center = find_rotation_center(pair[0], pair[1])
         except RotationCenterError:
