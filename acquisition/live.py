@@ -24,6 +24,9 @@ second."""
 PREVIEW_SHARE = 1 / 8
 """Share of the planned projections after which there is one in any case."""
 
+EXPOSURE = "_camera_frame_exposure_s"
+"""Ending of the name of the reading that says how long a frame was exposed."""
+
 FRAMES_PATH = "/entry/instrument/detector/data"
 
 
@@ -134,6 +137,7 @@ class LiveTomogram:
             planned_angles_deg=plan["angles_deg"],
             center_um=(x_um, y_um, z_um),
             minimum_void_um=self._minimum_void_um,
+            frames_per_view=plan.get("frames_per_angle", 1),
         )
 
     def _take(self, frame: FrameReference) -> None:
@@ -141,9 +145,23 @@ class LiveTomogram:
         assert analysis is not None
         pixels = self._reader.read(frame)
         if stream in ("dark", "flat"):
-            analysis.add_reference(stream, frame.seq_num, pixels)
+            analysis.add_reference(
+                stream,
+                frame.seq_num,
+                pixels,
+                time_s=frame.time_s,
+                exposure_s=reading(frame, EXPOSURE),
+            )
         elif stream == "primary":
-            analysis.add_projection(frame.seq_num, pixels, angle_of(frame))
+            together = int(self.record.start["tomography"].get("frames_per_angle", 1))
+            analysis.add_projection(
+                frame.seq_num,
+                pixels,
+                angle_of(frame),
+                view=(frame.seq_num - 1) // together,
+                time_s=frame.time_s,
+                exposure_s=reading(frame, EXPOSURE),
+            )
             analysis.process()
             if self._previews:
                 self._preview_if_due(analysis)
@@ -164,6 +182,14 @@ class LiveTomogram:
             self._last_preview_s = time.monotonic()
 
 
+def reading(frame: FrameReference, ending: str) -> float | None:
+    """Return the reading whose name ends so; None if the event has none."""
+    for name, value in frame.data.items():
+        if name.endswith(ending):
+            return float(value)
+    return None
+
+
 def angle_of(frame: FrameReference) -> float:
     """Return the angle in degrees at which the frame of an event was taken.
 
@@ -176,9 +202,9 @@ def angle_of(frame: FrameReference) -> float:
         If the event has none.
     """
     for ending in ("_camera_angle_deg", "_stage_theta"):
-        for name, value in frame.data.items():
-            if name.endswith(ending):
-                return float(value)
+        value = reading(frame, ending)
+        if value is not None:
+            return value
     raise KeyError("the event has no reading of the rotation stage")
 
 

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from zoneplate.analysis.summary import MINIMUM_VOID_UM
 from zoneplate.analysis.tomogram import MINIMUM_CONTRAST_PER_UM, Preview, TomogramAnalysis
+from zoneplate.analysis.views import same_angle_views
 
 from .data_directory import DataDirectory
 from .derived_run import DerivedRun
@@ -146,10 +147,13 @@ def analyze_file(
         _check_tomography(source, scan)
         pixel = pixel_um or scan.pixel_um
         rows, columns = scan.projections.shape[1:]
+        views = same_angle_views(scan.angles_deg)
+        _, first_of_view = np.unique(views, return_index=True)
         analysis = TomogramAnalysis(
             (rows, columns),
             pixel or 1.0,
-            planned_angles_deg=scan.angles_deg.tolist(),
+            planned_angles_deg=scan.angles_deg[first_of_view].tolist(),
+            frames_per_view=int(np.bincount(views).max(initial=1)),
             center_um=scan.center_um,
             already_normalized=scan.already_normalized,
             minimum_void_um=minimum_void_um,
@@ -157,14 +161,20 @@ def analyze_file(
         )
         for kind, frames in (("dark", scan.darks), ("flat", scan.flats)):
             for number, frame in enumerate(frames):
-                analysis.add_reference(kind, number, frame)
+                analysis.add_reference(kind, number, frame, **_circumstances(scan, kind, number))
         lacks_flats = not len(scan.flats) and not scan.already_normalized
         if lacks_flats:
             analysis.add_reference("flat", 0, _stand_in_flat(scan))
         for first in range(0, len(scan.projections), PROJECTIONS_AT_ONCE):
             block = scan.projections[first : first + PROJECTIONS_AT_ONCE]
             for number, frame in enumerate(block, start=first):
-                analysis.add_projection(number, frame, float(scan.angles_deg[number]))
+                analysis.add_projection(
+                    number,
+                    frame,
+                    float(scan.angles_deg[number]),
+                    view=views[number],
+                    **_circumstances(scan, "projection", number),
+                )
             analysis.process()
         tomogram = analysis.finish(progress)
         facts: dict[str, Any] = {
@@ -180,6 +190,16 @@ def analyze_file(
         notes += tomogram.warnings
         kept = keep(tomogram, "", **{**facts, "warnings": notes})
     return kept, scan
+
+
+def _circumstances(scan: Scan, kind: str, number: int) -> dict[str, float | None]:
+    """Return when a frame was taken and for how long; None where the file does not say."""
+    sources = {"time_s": scan.times_s, "exposure_s": scan.exposures_s}
+    found = {name: values.get(f"{kind}s") for name, values in sources.items()}
+    return {
+        name: float(values[number]) if values is not None else None
+        for name, values in found.items()
+    }
 
 
 def _check_tomography(source: str | Path, scan: Scan) -> None:

@@ -70,12 +70,15 @@ def keep(tomogram: Tomogram, uid: str, **facts: Any) -> StoredTomogram:
     """Return what is worth keeping of a fresh tomogram."""
     transmission = tomogram.transmission
     segmentation = tomogram.segmentation
+    drift = tomogram.flat_drift
     error = tomogram.rotation_center.standard_error
     known: dict[str, Any] = {
         "uid": uid,
         "center_um": list(tomogram.center_um),
         "voxel_um": tomogram.voxel_um,
         "projections": tomogram.projections,
+        "frames": tomogram.frames,
+        "flat_drift": drift.as_dict() if drift is not None else None,
         "snr": tomogram.snr["snr"],
         "snr_definitions": dict(tomogram.snr),
         "transmission_mean": transmission["mean"],

@@ -189,9 +189,7 @@ class ReferenceSeries:
             return []
         known = {round(value, 6) for value in exposures_s if value}
         return sorted(
-            value
-            for value in known
-            if abs(value / self._dark_exposure_s - 1.0) > SAME_EXPOSURE
+            value for value in known if abs(value / self._dark_exposure_s - 1.0) > SAME_EXPOSURE
         )
 
     def _dark(self, exposure_s: float | None) -> NDArray[np.float64]:

@@ -13,13 +13,16 @@ from typing import Any
 import h5py
 import numpy as np
 import tifffile
+from numpy.typing import NDArray
 
 from .nxtomo import DARK, FLAT, PROJECTION
-from .scan import Frames, Scan
+from .scan import Frames, Scan, ScanFormatError
 from .tiff import SIDECAR
 
 COMPRESSION: dict[str, Any] = {"compression": "gzip", "compression_opts": 1, "shuffle": True}
 """Lossless, and every HDF5 has it."""
+
+EXPOSURE_TOLERANCE_S = 1e-3
 
 Tick = Callable[[int, int], None]
 
@@ -68,8 +71,12 @@ def write_nxtomo(path: Path, scan: Scan, tick: Tick = lambda *_: None) -> None:
         if scan.pixel_um is not None:
             for axis in "xy":
                 _quantity(detector, f"{axis}_pixel_size", scan.pixel_um * 1e-6, "m")
-        if scan.exposure_s is not None:
-            _quantity(detector, "count_time", np.full(len(keys), scan.exposure_s), "s")
+        exposures_s = _in_order(scan.exposures_s)
+        if exposures_s is None and scan.exposure_s is not None:
+            exposures_s = np.full(len(keys), scan.exposure_s)
+        for name, values in (("count_time", exposures_s), ("start_time", _in_order(scan.times_s))):
+            if values is not None:
+                _quantity(detector, name, values, "s")
         sample = _group(entry, "sample", "NXsample")
         sample["name"] = scan.sample or scan.source.stem
         _quantity(sample, "rotation_angle", angles, "degree")
@@ -82,8 +89,35 @@ def write_nxtomo(path: Path, scan: Scan, tick: Tick = lambda *_: None) -> None:
             links[str(linked.name).rsplit("/", 1)[-1]] = linked
 
 
+def _in_order(values: dict[str, NDArray[np.float64]]) -> NDArray[np.float64] | None:
+    """Return a value per frame, darks first, then flats; None unless each kind has its own."""
+    kinds = ("darks", "flats", "projections")
+    if any(kind not in values for kind in kinds):
+        return None
+    return np.concatenate([values[kind] for kind in kinds])
+
+
+def _check_one_exposure(scan: Scan) -> None:
+    """Refuse a format that has one exposure for all frames, where the frames have several."""
+    exposures_s = _in_order(scan.exposures_s)
+    if exposures_s is not None and np.ptp(exposures_s) > EXPOSURE_TOLERANCE_S:
+        raise ScanFormatError(
+            scan.source,
+            f"its frames were exposed {exposures_s.min():g} to {exposures_s.max():g} s, and this "
+            "format has one exposure for all of them",
+            "export it as nxtomo, which has one for each frame",
+        )
+
+
 def write_dxchange(path: Path, scan: Scan, tick: Tick = lambda *_: None) -> None:
-    """Write a scan as DXchange; parameters as for `write_nxtomo`."""
+    """Write a scan as DXchange; parameters as for `write_nxtomo`.
+
+    Raises
+    ------
+    ScanFormatError
+        If its frames differ in exposure.
+    """
+    _check_one_exposure(scan)
     total = len(scan.projections) + len(scan.flats) + len(scan.darks)
     done = 0
     with h5py.File(path, "w", libver=("v110", "v114")) as file:
@@ -124,7 +158,8 @@ def write_dxchange(path: Path, scan: Scan, tick: Tick = lambda *_: None) -> None
 
 
 def write_tiff(folder: Path, scan: Scan, tick: Tick = lambda *_: None) -> None:
-    """Write a scan as a folder of TIFFs with its ``scan.toml``; see `write_nxtomo`."""
+    """Write a scan as a folder of TIFFs with its ``scan.toml``; see `write_dxchange`."""
+    _check_one_exposure(scan)
     total = len(scan.projections) + len(scan.flats) + len(scan.darks)
     done = 0
     settings: dict[str, Any] = {"sample": scan.sample}

@@ -171,6 +171,12 @@ def read_nxtomo(path: Path, file: h5py.File, detector: h5py.Group) -> Scan:
         else:
             warnings.append(f"{found.size} {name}_translation for {n} frames: not used")
     exposure = _values(path, detector, "count_time", "time", "s", warnings)
+    kinds = {"projections": projections, "flats": index[FLAT], "darks": index[DARK]}
+    exposures_s = _by_kind(exposure, kinds, n)
+    starts: Any = detector.get("start_time")
+    numeric = isinstance(starts, h5py.Dataset) and starts.dtype.kind == "f" and units_of(starts)
+    start_s = _values(path, detector, "start_time", "time", "s", warnings) if numeric else None
+    times_s = _by_kind(start_s, kinds, n)
     if exposure is not None and exposure.size > 1:
         exposure = exposure[projections[projections < exposure.size]]
     # At ESRF the detector may have its own pixels, and the sample those that count.
@@ -189,6 +195,8 @@ def read_nxtomo(path: Path, file: h5py.File, detector: h5py.Group) -> Scan:
         exposure_s=None if exposure is None or not exposure.size else float(np.median(exposure)),
         sample=text_of(sample.get("name")),
         positions_um=positions[projections],
+        exposures_s=exposures_s,
+        times_s=times_s,
         invalid=n - sum(map(len, index.values())),
         metadata={
             "title": text_of(entry.get("title")),
@@ -201,6 +209,15 @@ def read_nxtomo(path: Path, file: h5py.File, detector: h5py.Group) -> Scan:
         },
         on_close=file.close,
     )
+
+
+def _by_kind(
+    values: NDArray[np.float64] | None, kinds: dict[str, NDArray[np.intp]], n: int
+) -> dict[str, NDArray[np.float64]]:
+    """Return values of frames by their kind; nothing unless there is one for each frame."""
+    if values is None or values.ndim != 1 or len(values) < n:
+        return {}
+    return {kind: values[which] for kind, which in kinds.items()}
 
 
 def text_of(dataset: Any) -> str:

@@ -179,6 +179,9 @@ class Scan:
         Stage position x, y, z at each projection; zero if the file does not say.
     already_normalized : bool
         Projections are absorption (-log of transmission): do not apply flats or -log again.
+    exposures_s, times_s : dict
+        For `"projections"`, `"flats"` and `"darks"`, how long each frame was exposed and when it
+        was taken (any zero); without an entry where the file does not say.
     invalid : int
         Frames in the file that are marked invalid and are left out here.
     metadata : dict
@@ -197,6 +200,10 @@ class Scan:
     sample: str = ""
     positions_um: NDArray[np.float64] = field(default_factory=lambda: np.zeros((0, 3)))
     already_normalized: bool = False
+    exposures_s: dict[str, NDArray[np.float64]] = field(
+        default_factory=dict[str, NDArray[np.float64]]
+    )
+    times_s: dict[str, NDArray[np.float64]] = field(default_factory=dict[str, NDArray[np.float64]])
     invalid: int = 0
     metadata: dict[str, Any] = field(default_factory=dict)
     on_close: Callable[[], None] = field(default=lambda: None, repr=False)
