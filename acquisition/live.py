@@ -24,8 +24,9 @@ second."""
 PREVIEW_SHARE = 1 / 8
 """Share of the planned projections after which there is one in any case."""
 
+STARTED = "_camera_exposure_start_s"
 EXPOSURE = "_camera_frame_exposure_s"
-"""Ending of the name of the reading that says how long a frame was exposed."""
+"""Endings of the names of the readings that say when a frame was exposed, and for how long."""
 
 FRAMES_PATH = "/entry/instrument/detector/data"
 
@@ -149,7 +150,7 @@ class LiveTomogram:
                 stream,
                 frame.seq_num,
                 pixels,
-                time_s=frame.time_s,
+                time_s=middle_s(frame),
                 exposure_s=reading(frame, EXPOSURE),
             )
         elif stream == "primary":
@@ -159,7 +160,7 @@ class LiveTomogram:
                 pixels,
                 angle_of(frame),
                 view=(frame.seq_num - 1) // together,
-                time_s=frame.time_s,
+                time_s=middle_s(frame),
                 exposure_s=reading(frame, EXPOSURE),
             )
             analysis.process()
@@ -188,6 +189,15 @@ def reading(frame: FrameReference, ending: str) -> float | None:
         if name.endswith(ending):
             return float(value)
     return None
+
+
+def middle_s(frame: FrameReference) -> float:
+    """Return when the middle of an exposure was, on the clock of the instrument.
+
+    Where the camera does not say, when the event was made.
+    """
+    start_s, exposure_s = reading(frame, STARTED), reading(frame, EXPOSURE)
+    return frame.time_s if start_s is None else start_s + (exposure_s or 0.0) / 2
 
 
 def angle_of(frame: FrameReference) -> float:

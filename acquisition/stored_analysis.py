@@ -194,12 +194,12 @@ def analyze_file(
 
 def _circumstances(scan: Scan, kind: str, number: int) -> dict[str, float | None]:
     """Return when a frame was taken and for how long; None where the file does not say."""
-    sources = {"time_s": scan.times_s, "exposure_s": scan.exposures_s}
-    found = {name: values.get(f"{kind}s") for name, values in sources.items()}
-    return {
-        name: float(values[number]) if values is not None else None
-        for name, values in found.items()
-    }
+    begun_s, exposed_s = (
+        float(values[f"{kind}s"][number]) if f"{kind}s" in values else None
+        for values in (scan.times_s, scan.exposures_s)
+    )
+    middle_s = None if begun_s is None else begun_s + (exposed_s or 0.0) / 2
+    return {"time_s": middle_s, "exposure_s": exposed_s}
 
 
 def _check_tomography(source: str | Path, scan: Scan) -> None:

@@ -160,6 +160,11 @@ class TomogramAnalysis:
         Of the reconstruction.
     frames_per_view
         Frames that are planned at each angle.
+
+    Attributes
+    ----------
+    views
+        What the frames show at each angle.
     """
 
     def __init__(
@@ -186,7 +191,7 @@ class TomogramAnalysis:
             else None
         )
         self._filter: FilterName = filter
-        self._views = Views(already_normalized=already_normalized, frames_per_view=frames_per_view)
+        self.views = Views(already_normalized=already_normalized, frames_per_view=frames_per_view)
         self._pending: list[int] = []
         self._in_volume: set[int] = set()
         self._outdated = False
@@ -201,7 +206,7 @@ class TomogramAnalysis:
     @property
     def planned(self) -> int:
         """How many projections there will be."""
-        return len(self._planned_deg) if self._planned_deg is not None else len(self._views.members)
+        return len(self._planned_deg) if self._planned_deg is not None else len(self.views.members)
 
     @property
     def reconstruction(self) -> StreamingReconstruction:
@@ -226,7 +231,7 @@ class TomogramAnalysis:
         time_s, exposure_s
             When it was taken and for how long, if that is known.
         """
-        self._views.add_reference(kind, seq_num, ReferenceFrame(frame, time_s, exposure_s))
+        self.views.add_reference(kind, seq_num, ReferenceFrame(frame, time_s, exposure_s))
 
     def add_projection(
         self,
@@ -252,7 +257,7 @@ class TomogramAnalysis:
         """
         view = seq_num if view is None else view
         projection = Projection(frame, angle_deg, time_s, exposure_s)
-        if self._views.add_projection(seq_num, view, projection):
+        if self.views.add_projection(seq_num, view, projection):
             self._pending.append(view)
 
     def process(self) -> int:
@@ -261,9 +266,9 @@ class TomogramAnalysis:
         Without a flat, projections wait. Later flats count for the projections that follow them;
         `finish` corrects all with what was taken before and after each.
         """
-        if not self._pending or not self._views.has_references:
+        if not self._pending or not self.views.has_references:
             return 0
-        self._outdated = self._outdated or (bool(self._in_volume) and not self._views.fresh)
+        self._outdated = self._outdated or (bool(self._in_volume) and not self.views.fresh)
         views, self._pending = list(dict.fromkeys(self._pending)), []
         self._add(views)
         if self._center is None:
@@ -295,16 +300,16 @@ class TomogramAnalysis:
             If there is nothing to reconstruct.
         """
         # A view that was broken off in the middle counts with the frames it has.
-        self._pending += [view for view in self._views.members if view not in self._in_volume]
-        self._outdated = self._outdated or (bool(self._in_volume) and not self._views.fresh)
+        self._pending += [view for view in self.views.members if view not in self._in_volume]
+        self._outdated = self._outdated or (bool(self._in_volume) and not self.views.fresh)
         self.process()
-        views = sorted(self._views.members)
-        if not views or not self._views.has_references:
+        views = sorted(self.views.members)
+        if not views or not self.views.has_references:
             raise ValueError("no tomogram: projections or flats are missing; take them first")
         notes: list[str] = []
-        angles_deg = np.array([self._views.angle_deg(view) for view in views])
+        angles_deg = np.array([self.views.angle_deg(view) for view in views])
         progress("finding the rotation axis")
-        frames = self._views.absorption(views, notes)
+        frames = self.views.absorption(views, notes)
         if self._outdated:
             self._reconstruction = self._new_reconstruction()
             self._reconstruction.add(frames, np.deg2rad(angles_deg), index=views)
@@ -349,8 +354,8 @@ class TomogramAnalysis:
             radiograph_angles_deg=angles_deg[shown],
             rotation_center=center,
             projections=len(views),
-            frames=len(self._views.raw),
-            flat_drift=self._views.flat_drift,
+            frames=len(self.views.raw),
+            flat_drift=self.views.flat_drift,
             voxel_um=self.pixel_um,
             center_um=self.center_um,
             warnings=notes,
@@ -366,18 +371,18 @@ class TomogramAnalysis:
         )
 
     def _add(self, views: Sequence[int]) -> None:
-        angles_rad = np.deg2rad([self._views.angle_deg(view) for view in views])
-        self._reconstruction.add(self._views.absorption(views), angles_rad, index=list(views))
+        angles_rad = np.deg2rad([self.views.angle_deg(view) for view in views])
+        self._reconstruction.add(self.views.absorption(views), angles_rad, index=list(views))
         self._in_volume.update(views)
 
     def _find_center_of_pair(self) -> None:
         """Centre the volume as soon as two projections half a turn apart are there."""
         views = sorted(self._in_volume)
-        angles_deg = np.array([self._views.angle_deg(view) for view in views])
+        angles_deg = np.array([self.views.angle_deg(view) for view in views])
         low, high = int(angles_deg.argmin()), int(angles_deg.argmax())
         if abs(angles_deg[high] - angles_deg[low] - 180.0) > SAME_VIEW_TOLERANCE_DEG:
             return
-        pair = self._views.absorption([views[low], views[high]])
+        pair = self.views.absorption([views[low], views[high]])
         try:
             self._center = find_rotation_center(pair[0], pair[1])
         except RotationCenterError:

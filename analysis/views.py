@@ -15,9 +15,11 @@ from .references import FlatDrift, ReferenceFrame, ReferenceSeries
 
 Frame = NDArray[Any]
 
-SAME_ANGLE_SHARE: Final = 0.2
-"""Frames that follow each other at angles closer than this share of the usual step were taken at
-one angle: a stage that stands does not read that differently."""
+SAME_ANGLE_SHARE: Final = 0.02
+"""Angles that differ by less than this share of the smallest step are one angle, read twice."""
+
+MOST_TOGETHER: Final = 100
+"""Frames at one angle that are looked for."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -157,7 +159,7 @@ class Views:
 def same_angle_views(angles_deg: ArrayLike) -> list[int]:
     """Return for each frame the number of its view, where only the angles are known.
 
-    Frames that follow each other at one angle are one view.
+    Where the stage regularly stands for the same number of frames, those are one view.
 
     Parameters
     ----------
@@ -168,13 +170,14 @@ def same_angle_views(angles_deg: ArrayLike) -> list[int]:
     --------
     >>> same_angle_views([0.0, 0.01, 5.0, 5.0, 10.0, 9.99])
     [0, 0, 1, 1, 2, 2]
+    >>> same_angle_views([0.0, 0.1, 5.0, 5.1, 5.2])
+    [0, 1, 2, 3, 4]
     """
     angles = np.asarray(angles_deg, dtype=np.float64)
-    if angles.size < 2:
-        return [0] * angles.size
     steps = np.abs(np.diff(angles))
-    # Half of the steps and more may be no step at all: the usual one is among the larger.
-    tolerance = SAME_ANGLE_SHARE * float(steps.max(initial=0.0))
-    distinct = steps[steps > tolerance]
-    tolerance = SAME_ANGLE_SHARE * float(np.median(distinct)) if distinct.size else 0.0
-    return [0, *np.cumsum(steps > tolerance).tolist()]
+    for together in range(2, min(angles.size // 2, MOST_TOGETHER) + 1):
+        to_the_next = steps[together - 1 :: together]
+        standing = np.delete(steps, np.s_[together - 1 :: together])
+        if standing.max() < SAME_ANGLE_SHARE * to_the_next.min():
+            return (np.arange(angles.size) // together).tolist()
+    return list(range(angles.size))

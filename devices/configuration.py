@@ -41,6 +41,12 @@ class AxisConfiguration(_Section):
     settle_s: float = Field(ge=0, description="Wait after the profile ended")
     deadband: float = Field(gt=0, description="Largest accepted |readback - setpoint|, in `unit`")
     repeatability: float = Field(ge=0, description="Standard deviation of arrival, in `unit`")
+    backlash: float = Field(
+        default=0.0,
+        ge=0,
+        description="Lost motion when the axis turns round, in `unit`: positions where frames are "
+        "taken are reached from below. 0 where the controller takes care of it",
+    )
 
 
 class StageConfiguration(BaseModel):

@@ -60,7 +60,7 @@ class _Walk:
         self.pixels: tuple[int, int] = (0, 0)
         self.exposure_s, self.binning, self.key = 1.0, 8, ImageKey.PROJECTION
         self.ready_s: dict[Any, float] = {}
-        self.exposure_end_s = 0.0
+        self.exposure_start_s = self.exposure_end_s = 0.0
         self.targets: dict[str, float] = {}
         self.arrival_s: dict[str, float] = {}
         self.soft: dict[Any, float] = {}
@@ -114,6 +114,8 @@ class _Walk:
             if message.obj is axis.user_setpoint:
                 value = self.targets.get(name, 0.0)
                 return {message.obj.name: {"value": value, "timestamp": self.now_s}}
+        if message.obj is microscope.camera.exposure_start_s:
+            return {message.obj.name: {"value": self.exposure_start_s, "timestamp": self.now_s}}
         return None
 
     def trigger(self, message: Msg, microscope: Microscope) -> None:
@@ -121,6 +123,7 @@ class _Walk:
         if message.obj is microscope.camera.exposed:
             self.wait_for(group, self.exposure_end_s)
         elif message.obj is microscope.camera:
+            self.exposure_start_s = self.now_s
             self.exposure_end_s = self.now_s + self.exposure_s
             self.wait_for(group, self.exposure_end_s + configuration.camera.readout_s[self.binning])
             self.count_frame(configuration)

@@ -1,6 +1,5 @@
 """Stopping a scan early: at the end of each pass somebody is asked whether it is enough."""
 
-from collections.abc import Callable, Sequence
 from typing import Any
 
 from bluesky import plan_stubs as bps
@@ -8,10 +7,8 @@ from bluesky.utils import Msg, MsgGenerator
 from ophyd import Signal
 
 from zoneplate.devices import ConfigurationError
-from zoneplate.devices.microscope import Microscope
 
 from .angles import PASSES
-from .frames import Moves, take_projections
 
 ENOUGH = "enough"
 """Message: (projections taken, planned) -> why the scan may stop here, in words; "" to go on.
@@ -64,46 +61,18 @@ def pass_ends(projections: int, passes: int = PASSES) -> list[int]:
     return [end for end in dict.fromkeys(ends) if end < projections]
 
 
-def take_until_enough(
-    microscope: Microscope,
-    targets: Sequence[Moves],
-    *,
-    taken: int,
-    planned: int,
-    refresh: Callable[[], MsgGenerator[None]] | None = None,
-) -> MsgGenerator[None]:
-    """Take a frame into the stream `primary` at each target; ask at the end of each pass.
+class StopQuestion:
+    """Asks, during one run, whether what was seen is enough; question and answer are recorded."""
 
-    The stage moves on to the next pass while the question is considered.
+    def __init__(self) -> None:
+        # Any: the types of ophyd's signals and of Bluesky's protocols do not agree.
+        self._count: Any = Signal(name=f"{DECISIONS}_projections", value=0)
+        self._reason: Any = Signal(name=f"{DECISIONS}_reason", value="")
 
-    Parameters
-    ----------
-    microscope
-        The microscope.
-    targets
-        One set of moves per frame.
-    taken
-        Projections taken before these.
-    planned
-        Projections of the whole scan.
-    refresh
-        As for `take_projections`.
-    """
-    # Any: the types of ophyd's signals and of Bluesky's protocols do not agree.
-    count: Any = Signal(name=f"{DECISIONS}_projections", value=0)
-    reason: Any = Signal(name=f"{DECISIONS}_reason", value="")
-    done = 0
-    for end in [*(end - taken for end in pass_ends(planned)), len(targets)]:
-        if end <= done:
-            continue
-        following: Moves = targets[end] if end < len(targets) else ()
-        yield from take_projections(microscope, targets[done:end], then=following, refresh=refresh)
-        done = end
-        if end == len(targets):
-            return
-        answer: Any = yield Msg(ENOUGH, None, taken + done, planned)
-        yield from bps.mv(count, taken + done, reason, str(answer or ""))
-        yield from bps.trigger_and_read([count, reason], name=DECISIONS)
+    def ask(self, taken: int, planned: int) -> MsgGenerator[bool]:
+        """Return whether the scan may stop after `taken` of `planned` projections."""
+        answer: Any = yield Msg(ENOUGH, None, taken, planned)
+        yield from bps.mv(self._count, taken, self._reason, str(answer or ""))
+        yield from bps.trigger_and_read([self._count, self._reason], name=DECISIONS)
         yield from bps.checkpoint()
-        if answer:
-            return
+        return bool(answer)

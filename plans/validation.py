@@ -10,7 +10,9 @@ MAXIMUM_PROJECTIONS = 20_000
 """More than ten times what binning 1 needs: a slip of the keyboard, not a scan."""
 
 
-def check_exposure(configuration: InstrumentConfiguration, exposure_s: float) -> None:
+def check_exposure(
+    configuration: InstrumentConfiguration, exposure_s: float, name: str = "exposure_s"
+) -> None:
     """Refuse an exposure the camera cannot do.
 
     Raises
@@ -21,20 +23,20 @@ def check_exposure(configuration: InstrumentConfiguration, exposure_s: float) ->
     camera = configuration.camera
     if not camera.exposure_min_s <= exposure_s <= camera.exposure_max_s:
         raise ConfigurationError(
-            f"exposure_s {exposure_s:g} is not possible: the camera exposes "
+            f"{name} {exposure_s:g} is not possible: the camera exposes "
             f"{camera.exposure_min_s:g} to {camera.exposure_max_s:g} s"
         )
 
 
 def check_count(name: str, value: int, low: int, high: int) -> None:
-    """Refuse a number of frames outside [low, high].
+    """Refuse a number of frames outside [low, high], or with a fraction.
 
     Raises
     ------
     ConfigurationError
         If it is out of range.
     """
-    if not low <= value <= high:
+    if int(value) != value or not low <= value <= high:
         raise ConfigurationError(f"{name} {value} is not possible: choose {low} to {high}")
 
 

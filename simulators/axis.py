@@ -52,6 +52,7 @@ class SimulatedAxis:
         self._clock = clock
         self._rng = rng
         self._start = self._target = self._arrived = 0.0
+        self._lost = 0.0
         self._start_s = clock.now()
         self._arrival: Event | None = None
         self._done: list[Callable[[bool], None]] = []
@@ -83,6 +84,10 @@ class SimulatedAxis:
         )
         return self._start + min(fraction, self._reach) * (self._target - self._start)
 
+    def load(self, ahead_s: float = 0.0) -> float:
+        """Return where the sample is: the encoder is on the motor, before the lost motion."""
+        return self.place(ahead_s) - self._lost
+
     def expected_s(self, target: float) -> float:
         """Return how long a move from here to `target` takes, with settling.
 
@@ -109,6 +114,8 @@ class SimulatedAxis:
         expected_s = self.expected_s(target)
         self._end(arrived=False)
         self._start, self._target = self._arrived, target
+        if target != self._start:
+            self._lost = self.configuration.backlash if target < self._start else 0.0
         self._start_s = self._clock.now()
         self._done = [done]
         self._reach = 1.0

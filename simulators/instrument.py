@@ -112,7 +112,7 @@ class SimulatedInstrument:
         return x, y, z, theta
 
     def _place(self, ahead_s: float) -> Pose:
-        x, y, z, theta = (self.axes[name].place(ahead_s) for name in STAGE_AXES)
+        x, y, z, theta = (self.axes[name].load(ahead_s) for name in STAGE_AXES)
         return x, y, z, theta
 
     def _instants(self, exposure_s: float, count: int) -> list[float]:
