@@ -66,6 +66,7 @@ def take_frame(
     stream: str,
     *,
     at: Moves = (),
+    standing: Moves = (),
     next_moves: Moves = (),
     needs_beam: bool = True,
     refresh: Refresh | None = None,
@@ -86,6 +87,9 @@ def take_frame(
     at
         Where to take it. Asked for again even if the stage is on its way there: a pause may have
         stopped it.
+    standing
+        Where axes are that stand since the frame before: seen after, but asked for again only
+        where a frame is taken again, which saves most of the messages of a scan.
     next_moves
         Moves that may start with the readout.
     needs_beam
@@ -100,12 +104,14 @@ def take_frame(
     AcquisitionError
         If the stage is somewhere else again, or the conditions do not become good.
     """
-    retakes = 0
+    retakes, again = 0, False
     while True:
-        yield from move(at)
+        yield from move([*standing, *at] if again else at)
         moving = _group("move")
         try:
-            good = yield from _expose(microscope, stream, at, next_moves, moving, needs_beam)
+            good = yield from _expose(
+                microscope, stream, [*standing, *at], next_moves, moving, needs_beam
+            )
         except (FailedStatus, FrameError) as failure:
             cause = failure if isinstance(failure, FrameError) else failure.__cause__
             if retakes == MOST_RETAKES or not isinstance(cause, FrameError):
@@ -116,6 +122,7 @@ def take_frame(
         if good:
             yield from bps.checkpoint()
             return
+        again = True
         yield from bps.wait(moving)
         if needs_beam:
             # What was spoiled is dropped: a pause while waiting repeats only the waiting.

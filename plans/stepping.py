@@ -43,7 +43,7 @@ def take_views(
         Numbers of views after which to ask whether it is enough.
     """
     theta, question = microscope.stage.theta, StopQuestion()
-    targets: list[Moves] = [[*sample_in, (theta, view.angle_deg)] for view in views]
+    targets: list[Moves] = [[(theta, view.angle_deg)] for view in views]
     yield from bps.mv(microscope.shutter, SHUTTER_OPEN)
     yield from bps.mv(microscope.camera.image_key, ImageKey.PROJECTION)
     for number, (view, target) in enumerate(zip(views, targets, strict=True)):
@@ -62,6 +62,7 @@ def take_views(
                 microscope,
                 "primary",
                 at=target,
+                standing=sample_in,
                 next_moves=following if frame == frames_per_angle - 1 else (),
                 refresh=refresh,
             )

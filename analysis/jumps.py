@@ -1,0 +1,138 @@
+"""Whether the sample jumped in the images during a scan.
+
+A sample that slips on its mount, or a stage that is knocked, shifts all images that follow. No
+encoder sees it, every frame is good, and the volume is doubled. Neighbouring angles show almost
+the same, so the shift between neighbours that were taken before and after a jump is the jump;
+between all others it is small.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy import ndimage
+
+FEWEST_VIEWS: Final = 20
+"""Fewer neighbours do not tell what is usual."""
+
+WIDEST_STEP_DEG: Final = 4.0
+"""Views further apart show too different things to be laid over each other."""
+
+WIDEST_PIXELS: Final = 256
+"""Larger images are binned to at most this before they are compared: a jump that matters is
+larger than a pixel."""
+
+BACKGROUND_PIXELS: Final = 6.0
+"""Standard deviation of what is subtracted as background: particles are what moves."""
+
+TREND_PAIRS: Final = 7
+"""Turning shifts the images too, evenly: the median over so many neighbouring pairs is that."""
+
+LEAST_PIXELS: Final = 1.5
+"""A smaller jump is not told: see `benchmarks/drift_jump.py` for what comes without any."""
+
+LEAST_SIGMAS: Final = 6.0
+"""... nor one that is less than so many standard errors."""
+
+_MAD_TO_SIGMA: Final = 1.4826
+
+
+@dataclass(frozen=True)
+class Jump:
+    """The most likely jump in a scan.
+
+    Attributes
+    ----------
+    after
+        How many views were taken before it.
+    pixels
+        How far the images jumped along (u, v), to larger columns and upwards.
+    pairs
+        Pairs of neighbours with the jump between them.
+    sigmas
+        Its length over its standard error.
+    """
+
+    after: int
+    pixels: tuple[float, float]
+    pairs: int
+    sigmas: float
+
+    @property
+    def length(self) -> float:
+        """How far, in pixels."""
+        return float(np.hypot(*self.pixels))
+
+    @property
+    def certain(self) -> bool:
+        """Whether it is more than what is seen without any jump."""
+        return self.length >= LEAST_PIXELS and self.sigmas >= LEAST_SIGMAS
+
+
+def likeliest_jump(views: NDArray[Any], angles_deg: ArrayLike, times: ArrayLike) -> Jump | None:
+    """Return the most likely jump, certain or not; None with too few views to tell.
+
+    Parameters
+    ----------
+    views : ndarray, shape (n, rows, columns)
+        Absorption.
+    angles_deg, times : array_like, shape (n,)
+        Of each; times in any unit.
+    """
+    angles = np.asarray(angles_deg, dtype=np.float64)
+    order = np.argsort(angles, kind="stable")
+    close = np.flatnonzero(np.diff(angles[order]) <= WIDEST_STEP_DEG)
+    if len(close) < FEWEST_VIEWS:
+        return None
+    pairs = np.stack([order[close], order[close + 1]], axis=1)
+    factor = -(-max(views.shape[1:]) // WIDEST_PIXELS)
+    spectra = [np.fft.rfft2(_structure(view, factor)) for view in views]
+    shape = _structure(views[0], factor).shape
+    shifts = factor * np.array([_shift(spectra[a], spectra[b], shape) for a, b in pairs])
+    shifts -= ndimage.median_filter(shifts, size=(TREND_PAIRS, 1), mode="nearest")
+    sigma = np.maximum(_MAD_TO_SIGMA * np.median(np.abs(shifts), axis=0), 0.05 * factor)
+    rank = np.argsort(np.argsort(np.asarray(times, dtype=np.float64), kind="stable"))
+    ranks = rank[pairs]
+    best: Jump | None = None
+    for after in range(1, len(angles)):
+        crossing = np.where(ranks < after, 1, 0)
+        sign = crossing[:, 0] - crossing[:, 1]
+        found = np.flatnonzero(sign)
+        if not found.size:
+            continue
+        jump = np.median(sign[found, None] * shifts[found], axis=0)
+        sigmas = float(np.hypot(*(jump / sigma)) * np.sqrt(found.size))
+        if best is None or sigmas > best.sigmas:
+            best = Jump(after, (float(jump[0]), float(jump[1])), int(found.size), sigmas)
+    return best
+
+
+def _structure(view: NDArray[Any], factor: int) -> NDArray[np.float32]:
+    """Return the particles of a view without its background, fading out to its edges."""
+    rows, columns = (size // factor for size in view.shape)
+    cut = np.asarray(view[: rows * factor, : columns * factor], dtype=np.float32)
+    small = cut.reshape(rows, factor, columns, factor).mean(axis=(1, 3))
+    small -= ndimage.gaussian_filter(small, BACKGROUND_PIXELS)
+    return small * np.hanning(rows)[:, None].astype(np.float32) * np.hanning(columns)
+
+
+def _shift(
+    before: NDArray[Any], after: NDArray[Any], shape: tuple[int, ...]
+) -> tuple[float, float]:
+    """Return how far (u, v) the second image is shifted, to a fraction of a pixel."""
+    correlation = np.fft.irfft2(after * before.conj(), s=shape)
+    peak = np.unravel_index(int(correlation.argmax()), shape)
+    place: list[float] = []
+    for axis, index in enumerate(int(one) for one in peak):
+        size = shape[axis]
+        near = np.take(correlation, [index - 1, index, index + 1], axis=axis, mode="wrap")
+        other = int(peak[1 - axis])
+        left, top, right = (float(one) for one in np.take(near, other, axis=1 - axis))
+        bend = left - 2 * top + right
+        offset = 0.5 * (left - right) / bend if bend else 0.0
+        value = index + offset
+        place.append(value - size if value > size / 2 else value)
+    return place[1], -place[0]
