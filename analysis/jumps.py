@@ -37,6 +37,9 @@ LEAST_PIXELS: Final = 1.5
 LEAST_SIGMAS: Final = 6.0
 """... nor one that is less than so many standard errors."""
 
+LEAST_SIGMA_PIXELS: Final = 0.05
+"""Shifts are not known better than this, however quiet the images are."""
+
 _MAD_TO_SIGMA: Final = 1.4826
 
 
@@ -93,20 +96,23 @@ def likeliest_jump(views: NDArray[Any], angles_deg: ArrayLike, times: ArrayLike)
     shape = _structure(views[0], factor).shape
     shifts = factor * np.array([_shift(spectra[a], spectra[b], shape) for a, b in pairs])
     shifts -= ndimage.median_filter(shifts, size=(TREND_PAIRS, 1), mode="nearest")
-    sigma = np.maximum(_MAD_TO_SIGMA * np.median(np.abs(shifts), axis=0), 0.05 * factor)
     rank = np.argsort(np.argsort(np.asarray(times, dtype=np.float64), kind="stable"))
-    ranks = rank[pairs]
-    best: Jump | None = None
+    taken = rank[pairs]
+    least, best = np.inf, None
     for after in range(1, len(angles)):
-        crossing = np.where(ranks < after, 1, 0)
-        sign = crossing[:, 0] - crossing[:, 1]
-        found = np.flatnonzero(sign)
-        if not found.size:
+        sign = (taken[:, 0] < after).astype(int) - (taken[:, 1] < after)
+        crossing = np.flatnonzero(sign)
+        if not crossing.size:
             continue
-        jump = np.median(sign[found, None] * shifts[found], axis=0)
-        sigmas = float(np.hypot(*(jump / sigma)) * np.sqrt(found.size))
-        if best is None or sigmas > best.sigmas:
-            best = Jump(after, (float(jump[0]), float(jump[1])), int(found.size), sigmas)
+        jump = np.median(sign[crossing, None] * shifts[crossing], axis=0)
+        left = np.abs(shifts - sign[:, None] * jump)
+        if left.sum() >= least:
+            continue
+        least = left.sum()
+        # What is left without the jump is how well shifts are known at all.
+        sigma = np.maximum(_MAD_TO_SIGMA * np.median(left, axis=0), LEAST_SIGMA_PIXELS * factor)
+        sigmas = float(np.hypot(*(jump / sigma)) * np.sqrt(crossing.size))
+        best = Jump(after, (float(jump[0]), float(jump[1])), int(crossing.size), sigmas)
     return best
 
 

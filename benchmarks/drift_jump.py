@@ -23,9 +23,9 @@ from zoneplate.simulators.imaging import ImagingModel
 PROJECTIONS, BINNING, EXPOSURE_S, FRAME_S = 141, 8, 1.0, 1.7
 PLACE_UM = (0.0, 0.0, 4.0)
 FLATS = 10
-LENGTHS_UM = (0.5, 1.0, 1.5, 2.0, 5.0, 10.0)
+LENGTHS_UM = (0.5, 1.0, 2.0, 5.0)
 ORDERS = ("interlaced", "golden", "sequential")
-MOMENTS = 3
+MOMENTS = 2
 """Random moments for each length; as many scans without a jump."""
 
 

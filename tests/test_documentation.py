@@ -233,3 +233,22 @@ def test_layout_of_the_volume_file_is_documented(screened: Path):
     with h5py.File(screened / "volume.h5") as file:
         members = set(file["region_0"])
     assert {name for name, _ in documented()["volume.h5"]} == members
+
+
+def test_every_yes_beside_the_peers_is_a_test_that_exists():
+    defined = {
+        node.name
+        for path in ROOT.glob("tests/**/test_*.py")
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.FunctionDef)
+    }
+    rows = [
+        [cell.strip() for cell in line.strip("|").split("|")]
+        for line in (ROOT / "docs/peers.md").read_text().splitlines()
+        if line.startswith("| ") and not line.startswith("| feature")
+    ]
+    assert len(rows) > 25
+    for feature, *_, ours in rows:
+        named = re.findall(r"`(test_\w+)`", ours)
+        assert set(named) <= defined, (feature, ours)
+        assert named or ours == "no", f"{feature}: {ours!r} names no test"

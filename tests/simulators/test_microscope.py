@@ -11,6 +11,7 @@ from bluesky.protocols import Movable, Readable, Stageable, Triggerable
 from bluesky.utils import FailedStatus
 from ophyd import Kind
 from ophyd.utils import LimitError
+from stock_plans import run_stock_plans
 
 from zoneplate.devices import AcquisitionError, ConfigurationError
 from zoneplate.simulators import simulated_microscope
@@ -109,18 +110,7 @@ def test_shutter_knows_two_positions(microscope):
 
 
 def test_stock_plans_work_on_our_devices(RE, microscope):
-    documents: list[tuple[str, dict]] = []
-    RE.subscribe(lambda name, doc: documents.append((name, doc)))
-    camera, stage = microscope.camera, microscope.stage
-    RE(bp.count([camera], num=3))
-    RE(bp.scan([camera], stage.theta, -10, 10, 5))
-    RE(bp.grid_scan([camera], stage.y, -5, 5, 2, stage.x, -5, 5, 3))
-    RE(bp.list_scan([camera], stage.theta, [0, 45, 90]))
-    RE(bp.rel_scan([camera], stage.z, -1, 1, 3))
-    events = [doc for name, doc in documents if name == "event"]
-    assert len(events) == 3 + 5 + 6 + 3 + 3
-    stops = [doc for name, doc in documents if name == "stop"]
-    assert [doc["exit_status"] for doc in stops] == ["success"] * 5
+    run_stock_plans(RE, microscope)
 
 
 def test_frames_are_in_one_file_per_staging_and_documents_say_where(RE, microscope):
