@@ -78,6 +78,7 @@ def keep(tomogram: Tomogram, uid: str, **facts: Any) -> StoredTomogram:
         "voxel_um": tomogram.voxel_um,
         "projections": tomogram.projections,
         "frames": tomogram.frames,
+        "jump": _jump(tomogram),
         "flat_drift": drift.as_dict() if drift is not None else None,
         "snr": tomogram.snr["snr"],
         "snr_definitions": dict(tomogram.snr),
@@ -210,6 +211,14 @@ def _axes(tomogram: StoredTomogram) -> dict[str, NDArray[np.float64]]:
         "z": center_z_um + (np.arange(depth) - (depth - 1) / 2) * voxel_um,
         "x": center_x_um + (np.arange(columns) - (columns - 1) / 2) * voxel_um,
     }
+
+
+def _jump(tomogram: Tomogram) -> dict[str, Any] | None:
+    jump = tomogram.jump
+    if jump is None:
+        return None
+    u_um, v_um = (pixels * tomogram.voxel_um for pixels in jump.pixels)
+    return {"after": jump.after, "u_um": u_um, "v_um": v_um, "sigmas": jump.sigmas}
 
 
 def _finite(value: float) -> float | None:

@@ -92,9 +92,16 @@ def likeliest_jump(views: NDArray[Any], angles_deg: ArrayLike, times: ArrayLike)
         return None
     pairs = np.stack([order[close], order[close + 1]], axis=1)
     factor = -(-max(views.shape[1:]) // WIDEST_PIXELS)
-    spectra = [np.fft.rfft2(_structure(view, factor)) for view in views]
     shape = _structure(views[0], factor).shape
-    shifts = factor * np.array([_shift(spectra[a], spectra[b], shape) for a, b in pairs])
+    shifts = np.empty((len(pairs), 2))
+    last, spectrum = -1, np.empty(0)
+    for number, (before, after) in enumerate(pairs.tolist()):  # one spectrum at a time
+        if before != last:
+            spectrum = np.fft.rfft2(_structure(views[before], factor))
+        following = np.fft.rfft2(_structure(views[after], factor))
+        shifts[number] = _shift(spectrum, following, shape)
+        last, spectrum = after, following
+    shifts *= factor
     shifts -= ndimage.median_filter(shifts, size=(TREND_PAIRS, 1), mode="nearest")
     rank = np.argsort(np.argsort(np.asarray(times, dtype=np.float64), kind="stable"))
     taken = rank[pairs]

@@ -17,6 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.ndimage import gaussian_filter
 
 from .filters import FilterName
+from .jumps import Jump, likeliest_jump
 from .particles import measure_particles, measure_voids
 from .quality import signal_to_noise, transmission_statistics
 from .reconstruction import StreamingReconstruction
@@ -113,6 +114,8 @@ class Tomogram:
         How many frames they are made of: several may have been taken at each angle.
     flat_drift
         How the open beam changed between references; None if they were taken once.
+    jump
+        A jump of the sample in the images during the scan; None if there was none.
     voxel_um, center_um
         Voxel edge, and the place of the volume's centre in the sample.
     warnings
@@ -132,6 +135,7 @@ class Tomogram:
     projections: int
     frames: int
     flat_drift: FlatDrift | None
+    jump: Jump | None
     voxel_um: float
     center_um: tuple[float, float, float]
     warnings: list[str] = field(default_factory=list[str])
@@ -319,6 +323,7 @@ class TomogramAnalysis:
         volume = self._reconstruction.copy()
         progress("measuring particles and voids")
         notes += self._limits(angles_deg)
+        jump = self._jump(views, frames, angles_deg, notes)
         segmentation, particles, voids, summary = self._measure(volume)
         snr = signal_to_noise(volume, segmentation)
         value = snr["snr"]
@@ -356,6 +361,7 @@ class TomogramAnalysis:
             projections=len(views),
             frames=len(self.views.raw),
             flat_drift=self.views.flat_drift,
+            jump=jump,
             voxel_um=self.pixel_um,
             center_um=self.center_um,
             warnings=notes,
@@ -417,6 +423,26 @@ class TomogramAnalysis:
         voids = measure_voids(segmentation, self.pixel_um)
         summary = summarize(particles, voids, minimum_void_um=self.minimum_void_um)
         return segmentation, particles, voids, summary
+
+    def _jump(
+        self,
+        views: Sequence[int],
+        frames: Frame,
+        angles_deg: NDArray[np.float64],
+        notes: list[str],
+    ) -> Jump | None:
+        """Return a jump of the sample in the images, if there is one, and say so."""
+        known = [self.views.time_s(view) for view in views]
+        times: list[Any] = list(views) if None in known else known
+        jump = likeliest_jump(frames, angles_deg, times)
+        if jump is None or not jump.certain:
+            return None
+        notes.append(
+            f"the sample jumped by {jump.length * self.pixel_um:.1f} um in the images after "
+            f"{jump.after} of {len(views)} projections: shapes and sizes are not to be trusted; "
+            "see that the sample sits firmly and repeat the scan"
+        )
+        return jump
 
     def _field_radius_um(self) -> float:
         """Return how far from the axis every angle was seen."""
