@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -19,8 +18,24 @@ from . import (
     command_lots,
     command_reanalyze,
     command_recover,
+    command_tomography,
     command_verify,
 )
+from .command_options import (
+    AngleOrder,
+    Binning,
+    Data,
+    Epics,
+    Exposure,
+    Instrument,
+    Order,
+    Out,
+    Projections,
+    Sample,
+    Seed,
+    SpecimenFile,
+)
+from .command_result import conclude
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -37,32 +52,6 @@ EXIT_BAD_INPUT = 2
 EXIT_FAILED = 1
 
 
-class Order(StrEnum):
-    """Orders of projection angles."""
-
-    interlaced = "interlaced"
-    sequential = "sequential"
-    golden = "golden"
-
-
-Sample = Annotated[str, typer.Option(help="Simulated powder: nmc622, nmc811 or nmc622-bad")]
-SpecimenFile = Annotated[
-    Path | None, typer.Option("--specimen", help="CSV file of a specimen of your own")
-]
-Instrument = Annotated[str, typer.Option(help="'simulated' or 'epics-simulated'")]
-Epics = Annotated[
-    bool, typer.Option("--epics", help="The simulated instrument behind an EPICS server")
-]
-Seed = Annotated[int, typer.Option(help="Seed of the simulated specimen and instrument")]
-Out = Annotated[Path, typer.Option(help="Folder for results and report")]
-Data = Annotated[
-    Path | None,
-    typer.Option(help="Data directory; default $ZONEPLATE_DATA or ~/zoneplate-data"),
-]
-Exposure = Annotated[float, typer.Option("--exposure", help="Exposure of each frame, s")]
-Binning = Annotated[int, typer.Option(help="On-chip binning: 1, 2, 4 or 8")]
-Projections = Annotated[int, typer.Option(help="Projections of a tomogram")]
-AngleOrder = Annotated[Order, typer.Option(help="Order of the projection angles")]
 Adaptive = Annotated[
     bool,
     typer.Option("--adaptive", help="Stop each tomogram when its statistics no longer change"),
@@ -125,7 +114,7 @@ def screen(
             adaptive=adaptive,
             progress=shown.step,
         )
-    _conclude(results.document, out)
+    conclude(results.document, out)
 
 
 @app.command(epilog="Example: zoneplate mosaic --rows 5 --columns 8 --out map/")
@@ -169,52 +158,6 @@ def mosaic(
     typer.echo(str(out / "mosaic.csv"))
 
 
-@app.command(epilog="Example: zoneplate tomography --center 0 0 5 --projections 141 --out tomo/")
-def tomography(
-    center_um: Annotated[
-        tuple[float, float, float],
-        typer.Option("--center", help="Point of the sample (x y z) on the rotation axis, um"),
-    ] = (0.0, 0.0, 0.0),
-    sample: Sample = "nmc622",
-    seed: Seed = 0,
-    out: Out = Path("out"),
-    specimen: SpecimenFile = None,
-    instrument: Instrument = "simulated",
-    exposure_s: Exposure = 1.0,
-    binning: Binning = 8,
-    projections: Projections = 141,
-    order: AngleOrder = Order.interlaced,
-    data: Data = None,
-) -> None:
-    """Take one tomogram, measure and report."""
-    from zoneplate.plans import tomography as tomography_plan
-
-    from .data_directory import check_writable
-    from .progress import ScanProgress
-    from .session import open_session
-    from .workflow import report_tomograms
-
-    check_writable(out)
-    with (
-        open_session(
-            instrument, sample=sample, seed=seed, specimen=specimen, data_dir=data
-        ) as session,
-        ScanProgress(session) as shown,
-    ):
-        (uid,) = session.RE(
-            tomography_plan(
-                session.microscope,
-                center_um=center_um,
-                exposure_s=exposure_s,
-                binning=binning,
-                projections=projections,
-                order=order.value,
-            )
-        )
-        results = report_tomograms(session, None, [uid], out, progress=shown.step)
-    _conclude(results.document, out)
-
-
 @app.command(
     context_settings=TAKES_MINUS_ONE, epilog="Example: zoneplate analyze scan.nxs --out out/"
 )
@@ -247,7 +190,7 @@ def analyze(
             lot=load_specification(lot) if lot is not None else None,
             progress=step,
         )
-    _conclude(results.document, out)
+    conclude(results.document, out)
 
 
 @app.command(
@@ -278,7 +221,7 @@ def report(
             lot=load_specification(lot) if lot is not None else None,
             progress=step,
         )
-    _conclude(results.document, out)
+    conclude(results.document, out)
 
 
 @app.command(
@@ -315,44 +258,13 @@ def doctor(data: Data = None) -> None:
 for command in (
     command_budget,
     command_export,
+    command_tomography,
     command_recover,
     command_reanalyze,
     command_verify,
     command_lots,
 ):
     command.register(app)
-
-
-def _conclude(document: dict[str, Any], out: Path) -> None:
-    """Say the result in a few lines; the path of the report comes last."""
-    frequency, dead = document["void_frequency"], document["dead_volume_fraction"]
-    diameter = document["particles"]["equivalent_diameter_um"]
-    typer.echo(f"{document['sample']}: {document['particles']['count']} whole particles")
-    if diameter["mean"] is not None:
-        typer.echo(f"  mean equivalent diameter {_with_se(diameter)} um")
-    if frequency["value"] is not None:
-        typer.echo(
-            f"  {frequency['value']:.0%} hold voids larger than {frequency['larger_than_um']:g} um "
-            f"(95 %: {frequency['low']:.0%} to {frequency['high']:.0%})"
-        )
-    if dead["value"] is not None:
-        typer.echo(f"  dead volume {dead['value']:.2%}")
-    if verdict := document.get("verdict"):
-        risk = verdict["risks"]
-        typer.echo(f"{verdict['decision'].upper()} by {verdict['lot']!r}: {verdict['why']}")
-        typer.echo(
-            f"  risks: {risk['alpha']:.1%} for a good lot to be rejected, {risk['beta']:.1%} for a "
-            f"bad one to be accepted; {len(document['tomograms'])} of at most "
-            f"{verdict['budget']['regions']} regions measured"
-        )
-    for warning in document["warnings"]:
-        typer.echo(f"  note: {warning}")
-    typer.echo(str(out / "report.html"))
-
-
-def _with_se(block: dict[str, Any]) -> str:
-    se = "" if block["se"] is None else f" +- {block['se']:.2f}"
-    return f"{block['mean']:.2f}{se}"
 
 
 def main(run: Callable[[], Any] = app) -> None:

@@ -15,6 +15,7 @@ from zoneplate.plans.stopping import DECISIONS
 
 from .data_directory import DataDirectory, check_writable
 from .journal import journals, read_journal
+from .live import EXPOSURE, reading
 from .map_analysis import MapResult, load_map
 from .provenance import frame_files
 from .reporting import write_results_report
@@ -362,5 +363,10 @@ def _beam_on(record: RunRecord) -> float | None:
     duration_s = record.duration_s()
     if not duration_s:
         return None
-    frames = len(record.stream("primary")) + len(record.stream("flat"))
-    return frames * float(record.start["acquisition"]["exposure_s"]) / duration_s
+    usual_s = float(record.start["acquisition"]["exposure_s"])
+    exposed_s = sum(
+        reading(frame, EXPOSURE) or usual_s
+        for stream in ("primary", "flat")
+        for frame in record.stream(stream)
+    )
+    return exposed_s / duration_s

@@ -76,6 +76,9 @@ def test_doctor_says_what_is_there(tmp_path):
         (["screen", "--sample", "sand"], "choose nmc622, nmc811, nmc622-bad"),
         (["screen", "--regions", "0"], "regions 0"),
         (["tomography", "--center", "0", "5000", "0"], "limits -2000 to 2000"),
+        (["tomography", "--motion", "fly"], "needs most_blur_voxels"),
+        (["tomography", "--flats-every", "0"], "references_every 0"),
+        (["tomography", "--angles", "absent.txt"], "check the path"),
         (["mosaic", "--rows", "0"], "at least 1 x 1"),
     ],
 )
