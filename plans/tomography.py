@@ -300,7 +300,7 @@ def tomography(
         "repeats": repeats,
         "repeat_every_s": repeat_every_s,
     }
-    facts = {
+    facts: dict[str, Any] = {
         "center_um": center,
         "frames_per_angle": frames_per_angle,
         "pass_ends": pass_ends(len(views)) if adaptive else [],
