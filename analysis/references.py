@@ -264,7 +264,7 @@ def _dark_model(
     if len(exposures) < 2 or len(exposures) < len(sets):
         every = [frame for found in sets.values() for frame in found]
         only = exposures[0] if len(sets) == 1 and exposures else None
-        return np.mean(every, axis=0, dtype=np.float64), None, only
+        return np.stack(every).mean(axis=0, dtype=np.float64), None, only
     means = np.stack([np.mean(sets[value], axis=0, dtype=np.float64) for value in exposures])
     weights = np.array([len(sets[value]) for value in exposures], dtype=np.float64)
     weights /= weights.sum()
