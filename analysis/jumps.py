@@ -37,6 +37,10 @@ LEAST_PIXELS: Final = 1.5
 LEAST_SIGMAS: Final = 6.0
 """... nor one that is less than so many standard errors."""
 
+FEWEST_PAIRS: Final = 4
+"""... nor one that fewer pairs of neighbours agree on. In sequential order there is only one pair
+for each moment, and its shift may be that of a view that shows little: nothing is told then."""
+
 LEAST_SIGMA_PIXELS: Final = 0.05
 """Shifts are not known better than this, however quiet the images are."""
 
@@ -72,7 +76,8 @@ class Jump:
     @property
     def certain(self) -> bool:
         """Whether it is more than what is seen without any jump."""
-        return self.length >= LEAST_PIXELS and self.sigmas >= LEAST_SIGMAS
+        agreed = self.pairs >= FEWEST_PAIRS
+        return agreed and self.length >= LEAST_PIXELS and self.sigmas >= LEAST_SIGMAS
 
 
 def likeliest_jump(views: NDArray[Any], angles_deg: ArrayLike, times: ArrayLike) -> Jump | None:

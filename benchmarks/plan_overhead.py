@@ -1,6 +1,6 @@
 """What a point costs the RunEngine on our devices, against `bluesky.plans.scan` on ophyd's toys.
 
-Run it with `python benchmarks/plan_overhead.py [--points 141] [--rounds 5] [--profile]`.
+Run it with `python benchmarks/plan_overhead.py [--points 141] [--rounds 5] [--messages]`.
 
 Overhead is processor time of the RunEngine's thread per event: messages, readings, documents.
 Frames are computed and written by the clock's thread, so they are not in it, and it does not
@@ -11,9 +11,7 @@ process; the toys give as many readings per event as ours.
 from __future__ import annotations
 
 import argparse
-import cProfile
 import json
-import pstats
 import tempfile
 import time
 from collections.abc import Callable
@@ -31,8 +29,6 @@ from zoneplate.simulators import Specimen, attach, simulated_microscope
 from zoneplate.simulators.specimen import Particle
 
 POINTS, ROUNDS = 141, 5
-SHOWN = 25
-BINNING = 8
 SEED = 1
 RANGE_DEG = (-90.0, 90.0)
 
@@ -67,19 +63,14 @@ class Probe:
         return (1e3 * np.diff(self.seconds)[3:]).tolist()
 
 
-def run(clock: Any, plan: Any, profile: cProfile.Profile | None = None) -> Probe:
+def run(clock: Any, plan: Any) -> Probe:
     """Run a plan on a RunEngine of its own; return what was noted."""
     engine = RunEngine({}, context_managers=[])
     if clock is not None:
         attach(engine, clock)
     probe = Probe()
     engine.subscribe(probe)
-    if profile is not None:
-        engine.loop.call_soon_threadsafe(profile.enable)
     engine(plan)
-    if profile is not None:
-        engine.loop.call_soon_threadsafe(profile.disable)
-        time.sleep(0.1)
     return probe
 
 
@@ -125,16 +116,51 @@ def compare(points: int, rounds: int, folder: Path) -> dict[str, Any]:
     return results
 
 
-def profiled(points: int, folder: Path) -> None:
-    """Print where the time of the RunEngine's thread goes, ours and the toys'."""
+class Messages:
+    """Sums the processor time of the RunEngine's thread by message, from each to the next."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+        self.counts: dict[str, int] = {}
+        self._last = ("", 0.0)
+
+    def __call__(self, message: Any) -> None:
+        command, begun_s = self._last
+        now_s = time.thread_time()
+        if command:
+            self.seconds[command] = self.seconds.get(command, 0.0) + now_s - begun_s
+            self.counts[command] = self.counts.get(command, 0) + 1
+        self._last = (message.command, now_s)
+
+
+def by_message(points: int, folder: Path) -> None:
+    """Print what each kind of message costs per point: our tomogram, and the toys' scan."""
     microscope = simulated_microscope(Specimen(particles=()), seed=SEED, directory=folder)
-    ours = bp.scan([microscope.camera], microscope.stage.theta, *RANGE_DEG, points)
-    theirs = bp.scan([toys(6)], SynAxis(name="axis"), *RANGE_DEG, points)
-    for name, clock, plan in (("ours", microscope.clock, ours), ("toys", None, theirs)):
-        profile = cProfile.Profile(time.thread_time)
-        run(clock, plan, profile)
-        print(f"--- {name}, {points} points")
-        pstats.Stats(profile).sort_stats("tottime").print_stats(SHOWN)
+    plans = {
+        "tomography": (
+            microscope.clock,
+            tomography(microscope, projections=points, dark_frames=1, flat_frames=1),
+        ),
+        "scan of ours": (
+            microscope.clock,
+            bp.scan([microscope.camera], microscope.stage.theta, *RANGE_DEG, points),
+        ),
+        "scan of toys": (None, bp.scan([toys(18)], SynAxis(name="axis"), *RANGE_DEG, points)),
+    }
+    for name, (clock, plan) in plans.items():
+        engine = RunEngine({}, context_managers=[])
+        if clock is not None:
+            attach(engine, clock)
+        seen = Messages()
+        engine.msg_hook = seen
+        engine(plan)
+        total_ms = 1e3 * sum(seen.seconds.values()) / points
+        print(
+            f"{name}: {sum(seen.counts.values()) / points:.1f} messages, {total_ms:.2f} ms a point"
+        )
+        for command, seconds in sorted(seen.seconds.items(), key=lambda one: -one[1])[:9]:
+            count = seen.counts[command] / points
+            print(f"    {command:<12} {count:5.1f} a point {1e3 * seconds / points:7.2f} ms")
     microscope.clock.close()
 
 
@@ -142,11 +168,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--points", type=int, default=POINTS)
     parser.add_argument("--rounds", type=int, default=ROUNDS)
-    parser.add_argument("--profile", action="store_true", help="where the time goes")
+    parser.add_argument("--messages", action="store_true", help="what each message costs")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        if options.profile:
-            profiled(options.points, Path(folder))
+        if options.messages:
+            by_message(options.points, Path(folder))
         else:
             results = compare(options.points, options.rounds, Path(folder))
             print(json.dumps(results, indent=1))

@@ -53,10 +53,10 @@ def test_jump_of_the_sample_is_told_and_when(scene, order):
         assert found.pixels[1] == pytest.approx(0.0, abs=0.3)
 
 
-def test_large_jump_is_told_in_a_sequential_scan_too(scene):
+def test_single_pair_of_a_sequential_scan_is_not_believed(scene):
     found = likeliest_jump(*scan(scene, "sequential", 30, 8.0))
-    assert found.certain
-    assert found.after == 30
+    assert (found.after, found.pairs) == (30, 1)
+    assert not found.certain
 
 
 @pytest.mark.parametrize("order", ["interlaced", "golden", "sequential"])
