@@ -19,7 +19,7 @@ class Order(StrEnum):
 
 Sample = Annotated[str, typer.Option(help="Simulated powder: nmc622, nmc811 or nmc622-bad")]
 SpecimenFile = Annotated[
-    Path | None, typer.Option("--specimen", help="CSV file of a specimen of your own")
+    Path | None, typer.Option("--specimen", help="Specimen of your own: CSV, HDF5, STL or PLY")
 ]
 Instrument = Annotated[str, typer.Option(help="'simulated' or 'epics-simulated'")]
 Epics = Annotated[

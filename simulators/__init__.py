@@ -4,6 +4,7 @@ from .clock import VirtualClock, attach
 from .defects import Defects
 from .faults import FAULTS, FaultBus
 from .imperfections import Imperfections
+from .meshes import Mesh
 from .microscope import SimulatedMicroscope, simulated_microscope
 from .parts import Crack, Particle, Support, Void
 from .powders import SAMPLES, nmc622, nmc622_bad, nmc811
@@ -17,6 +18,7 @@ __all__ = [
     "Defects",
     "FaultBus",
     "Imperfections",
+    "Mesh",
     "Particle",
     "Roughness",
     "SimulatedMicroscope",

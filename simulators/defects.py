@@ -187,7 +187,7 @@ def choose_hosts(defects: Defects, layer: Ellipsoids, random: np.random.Generato
     large = order[radius[order] >= np.quantile(radius, 0.25)] if count else order
     wanted = round(defects.satellite_fraction * count)
     hosts = np.concatenate([large, np.setdiff1d(order, large)])[:wanted]
-    return Hosts(*(chosen[name] for name in _EXCLUSIVE), np.sort(hosts))
+    return Hosts(**chosen, satellites=np.sort(hosts))
 
 
 def defect_voids(

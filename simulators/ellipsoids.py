@@ -103,6 +103,11 @@ class Ellipsoids:
         return self.rotation * self.semi_axes[:, None, :]
 
     @cached_property
+    def whitening(self) -> Floats:
+        """The inverses of M: they map the ellipsoid, moved to 0, to the unit ball, (n, 3, 3)."""
+        return self.rotation.transpose(0, 2, 1) / self.semi_axes[:, :, None]
+
+    @cached_property
     def shape_matrix(self) -> Floats:
         """The matrices P = M M^T, shape (n, 3, 3), um2."""
         return self.generator @ self.generator.transpose(0, 2, 1)
@@ -198,7 +203,7 @@ def protrusion(inner: Ellipsoids, outer: Ellipsoids) -> Floats:
         metric in which the outer ellipsoid is a sphere, scaled by its shortest semi-axis: the
         sign is exact, the amount a lower bound of the longest way out.
     """
-    whitening = outer.rotation.transpose(0, 2, 1) / outer.semi_axes[:, :, None]
+    whitening = outer.whitening
     center = np.einsum("nij,nj->ni", whitening, inner.center - outer.center)
     reach = farthest_distance(center, whitening @ inner.generator)
     return (reach - 1.0) * outer.semi_axes.min(axis=1)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 from numba import njit
@@ -78,7 +79,7 @@ def crack_loss(solid: Ellipsoids, crack: Ellipsoids) -> CrackLoss:
         One ellipsoid each.
     """
     generator = crack.generator[0]
-    whitening = np.linalg.inv(solid.generator[0])
+    whitening = solid.whitening[0]
     # A point s of the crack's unit ball lies at `offset + way @ s` in that of the particle.
     offset = whitening @ (crack.center[0] - solid.center[0])
     way = whitening @ generator
@@ -94,7 +95,7 @@ def crack_loss(solid: Ellipsoids, crack: Ellipsoids) -> CrackLoss:
     determinant = float(np.linalg.det(generator))
     volume = determinant / 3 * sphere.integral(last**3 - first**3)
     lever = determinant / 4 * sphere.integral((last**4 - first**4)[..., None] * direction)
-    element = np.linalg.norm(direction @ np.linalg.inv(generator), axis=-1)
+    element = np.linalg.norm(direction @ crack.whitening[0], axis=-1)
     depth = 1 - np.linalg.norm(offset + image, axis=-1)
     return CrackLoss(
         volume_um3=float(volume),
@@ -132,8 +133,8 @@ def pieces_left(solid: Ellipsoids, crack: Ellipsoids) -> int:
     without meeting the crack, so pieces of the particle are pieces of its surface.
     """
     _, depth = _surface_in_crack(solid, crack)
-    outside = depth <= 0
-    labels, count = ndimage.label(outside)
+    labelled: Any = ndimage.label(depth <= 0)
+    labels, count = labelled
     links = [*zip(labels[:, 0], labels[:, -1], strict=True)]  # the azimuth comes round
     for pole in (labels[0], labels[-1]):  # a row of samples of the same point
         links += [*pairwise(pole)]
@@ -169,8 +170,8 @@ def _extent(solid: Ellipsoids, cracks: Ellipsoids) -> Floats:
 
 def _depth(points: Floats, ellipsoid: Ellipsoids) -> Floats:
     """Return how deep points (..., 3) lie in an ellipsoid, in its mean radii; negative: outside."""
-    inverse = np.linalg.inv(ellipsoid.generator[0])
-    return 1 - np.linalg.norm((points - ellipsoid.center[0]) @ inverse.T, axis=-1)
+    inside = (points - ellipsoid.center[0]) @ ellipsoid.whitening[0].T
+    return 1 - np.linalg.norm(inside, axis=-1)
 
 
 def _surface_in_crack(solid: Ellipsoids, crack: Ellipsoids) -> tuple[_Sphere, Floats]:
@@ -185,7 +186,7 @@ def _surface_in_crack(solid: Ellipsoids, crack: Ellipsoids) -> tuple[_Sphere, Fl
 def _covered(solid: Ellipsoids, crack: Ellipsoids) -> float:
     sphere, depth = _surface_in_crack(solid, crack)
     generator = solid.generator[0]
-    element = np.linalg.norm(sphere.direction @ np.linalg.inv(generator), axis=-1)
+    element = np.linalg.norm(sphere.direction @ solid.whitening[0], axis=-1)
     return float(np.linalg.det(generator) * sphere.integral(element, depth))
 
 
@@ -208,7 +209,7 @@ class _Sphere:
         azimuth = (np.arange(_AZIMUTHS) * (2 * math.pi / _AZIMUTHS))[None, :, None]
         around = np.cos(azimuth) * first + np.sin(azimuth) * second
         direction = np.cos(polar) * axis + np.sin(polar) * around
-        return cls(direction, np.sin(polar[:, :, 0]))
+        return cls(np.asarray(direction, dtype=np.float64), np.sin(polar[:, :, 0]))
 
     @property
     def flat(self) -> Floats:

@@ -12,6 +12,8 @@ from typing import ClassVar
 from zoneplate.devices.errors import ConfigurationError
 
 from .materials import ACRYLIC_ADHESIVE, KAPTON, NMC622, parse_material
+from .meshes import Mesh
+from .random_shapes import as_quaternion, as_vector
 from .surfaces import Roughness
 
 Vector = tuple[float, float, float]
@@ -120,7 +122,7 @@ class Crack(_Ellipsoid):
 
 @dataclass(frozen=True)
 class Particle(_Ellipsoid):
-    """A solid ellipsoid, smooth or rough, with voids and cracks in it.
+    """A solid ellipsoid, smooth or rough, or a solid of any shape, with voids and cracks in it.
 
     Attributes
     ----------
@@ -142,7 +144,10 @@ class Particle(_Ellipsoid):
         None for a smooth surface; else the ellipsoid is the envelope of a rough one, see
         `zoneplate.simulators.surfaces`. Voids keep below its deepest point.
     cracks
-        Open cracks, which meet neither each other nor a void; of smooth particles only.
+        Open cracks, which meet neither each other nor a void; of smooth ellipsoids only.
+    mesh
+        None for an ellipsoid; else the closed surface of the particle. Centre, semi-axes and
+        orientation are then those of an ellipsoid around it, whatever was given: see `of_mesh`.
 
     Examples
     --------
@@ -157,8 +162,40 @@ class Particle(_Ellipsoid):
     defect: str = ""
     roughness: Roughness | None = None
     cracks: tuple[Crack, ...] = ()
+    mesh: Mesh | None = None
+
+    @classmethod
+    def of_mesh(
+        cls,
+        id: str,
+        mesh: Mesh,
+        *,
+        material: str = NMC622,
+        voids: tuple[Void, ...] = (),
+        defect: str = "",
+    ) -> Particle:
+        """Return a particle with the surface of a mesh.
+
+        Parameters
+        ----------
+        id
+            Any text, unique among the particles of a specimen.
+        mesh
+            The surface, where it is in the sample frame.
+        material, voids, defect
+            As of any particle.
+        """
+        ball = (1.0, 1.0, 1.0)
+        return cls(
+            id, (0.0, 0.0, 0.0), ball, (1.0, 0.0, 0.0, 0.0), material, voids, defect, mesh=mesh
+        )
 
     def __post_init__(self) -> None:
+        if self.mesh is not None:
+            center, axes, quaternion = self.mesh.envelope()
+            object.__setattr__(self, "center_um", as_vector(center))
+            object.__setattr__(self, "semi_axes_um", as_vector(axes))
+            object.__setattr__(self, "orientation", as_quaternion(quaternion))
         super().__post_init__()
         try:
             parse_material(self.material)
@@ -168,6 +205,10 @@ class Particle(_Ellipsoid):
             raise self._error(str(error)) from error
         if self.cracks and self.roughness is not None:
             raise self._error("a rough particle cannot have open cracks; leave one of the two out")
+        if self.mesh is not None and (self.cracks or self.roughness is not None):
+            raise self._error(
+                "a mesh cannot be rough or have open cracks; let its triangles have them"
+            )
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,8 @@ projected 2 x 2 matrix Q, and the chord at (u, v) from its centre is
 ``2 a b c / sqrt(det Q) * sqrt(1 - w^T Q^-1 w)`` with ``w = (u, v)``. Voids count negatively. This
 is exact, so the truth tables of a specimen are the truth of its images. Rough particles are
 followed along each ray, see `zoneplate.simulators.surfaces`; of open cracks the overlap with their
-particle is taken away, see `zoneplate.simulators.open_cracks`.
+particle is taken away, see `zoneplate.simulators.open_cracks`; meshes are drawn triangle by
+triangle, see `zoneplate.simulators.meshes`.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from .materials import attenuation_per_um
+from .mesh_kernels import add_mesh_shadow
 from .open_cracks import add_crack_shadows
 from .specimen import Specimen
 from .surfaces import add_rough_shadows
@@ -124,6 +126,10 @@ class SpecimenProjector:
         self._axes_product = np.concatenate(
             [solids.semi_axes.prod(axis=1), voids.semi_axes.prod(axis=1)]
         )
+        self._weight = np.concatenate([solids.volume, np.zeros(len(voids))])
+        self._meshed = np.zeros(len(solids) + len(voids), dtype=np.bool_)
+        for position, mesh in specimen.meshed.items():
+            self._weight[position], self._meshed[position] = mesh.volume_um3, True
         self._sign = np.concatenate([np.ones(len(solids)), -np.ones(len(voids))])
         self._rough = np.zeros(len(self._sign), dtype=np.bool_)
         self._rough[list(specimen.rough)] = True
@@ -213,7 +219,7 @@ class SpecimenProjector:
         Weighted by volume; 0 if no particle is in view.
         """
         shadows = self._shadows(view)
-        weight = self._axes_product[shadows.index] * (self._sign[shadows.index] > 0)
+        weight = self._weight[shadows.index]
         total = weight.sum()
         return float((weight * shadows.depth).sum() / total) if total > 0 else 0.0
 
@@ -250,28 +256,43 @@ class SpecimenProjector:
         """Add to an image what a micrometre in each particle and void is worth."""
         shadows = self._shadows(view)
         factor = factors[shadows.index]
-        rough = self._rough[shadows.index]
+        rough, meshed = self._rough[shadows.index], self._meshed[shadows.index]
+        smooth = ~(rough | meshed)
         _add_ellipses(
             image,
             view.first_u_um,
             view.first_v_um,
             view.step_um,
-            shadows.center_u[~rough],
-            shadows.center_v[~rough],
-            shadows.uu[~rough],
-            shadows.uv[~rough],
-            shadows.vv[~rough],
-            (shadows.chord * factor)[~rough],
+            shadows.center_u[smooth],
+            shadows.center_v[smooth],
+            shadows.uu[smooth],
+            shadows.uv[smooth],
+            shadows.vv[smooth],
+            (shadows.chord * factor)[smooth],
         )
         if rough.any():
             self._add_rough(image, view, shadows, factor, np.flatnonzero(rough))
+        for row in np.flatnonzero(meshed):
+            self._add_mesh(image, view, int(shadows.index[row]), float(factor[row]))
         if self.specimen.cracks:
             self._take_cracks(image, view, factors)
 
+    def _add_mesh(self, image: Image, view: View, position: int, factor: float) -> None:
+        mesh = self.specimen.meshed[position]
+        corners = _beam_axes(view) @ (mesh.vertices_um - np.asarray(view.position_um)).T
+        add_mesh_shadow(
+            image,
+            view.first_u_um,
+            view.first_v_um,
+            view.step_um,
+            np.ascontiguousarray(corners.T),
+            mesh.faces,
+            factor,
+        )
+
     def _take_cracks(self, image: Image, view: View, factors: Floats) -> None:
         specimen = self.specimen
-        cosine, sine = _direction(view.theta_deg)
-        beam = np.array([[cosine, 0, sine], [0, 1, 0], [-sine, 0, cosine]])
+        beam = _beam_axes(view)
         position = np.asarray(view.position_um, dtype=np.float64)
         cracks, parent = specimen.crack_geometry, specimen.crack_parent
         center = (cracks.center - position) @ beam.T
@@ -288,9 +309,9 @@ class SpecimenProjector:
             view.first_v_um,
             view.step_um,
             (solids.center - position) @ beam.T,
-            np.linalg.inv(solids.generator) @ beam.T,
+            solids.whitening @ beam.T,
             center[seen],
-            np.linalg.inv(cracks.subset(seen).generator) @ beam.T,
+            cracks.whitening[seen] @ beam.T,
             reach[seen],
             factors[parent[seen]],
         )
@@ -298,8 +319,7 @@ class SpecimenProjector:
     def _add_rough(
         self, image: Image, view: View, shadows: _Shadows, factor: Floats, rough: NDArray[np.intp]
     ) -> None:
-        cosine, sine = _direction(view.theta_deg)
-        directions = np.array([[cosine, 0, sine], [0, 1, 0], [-sine, 0, cosine]], dtype=np.float64)
+        directions = _beam_axes(view)
         index = shadows.index[rough]
         envelopes = self.specimen.particle_geometry.subset(index)
         add_rough_shadows(
@@ -331,6 +351,12 @@ class SpecimenProjector:
             line += attenuation_per_um(material, energy_kev) * np.maximum(chord, 0.0)
         depth[np.abs(v + y) <= support.height_um / 2] = line
         return depth
+
+
+def _beam_axes(view: View) -> Floats:
+    """Return the directions u, v and along the beam in the sample frame, a row each."""
+    cosine, sine = _direction(view.theta_deg)
+    return np.array([[cosine, 0, sine], [0, 1, 0], [-sine, 0, cosine]], dtype=np.float64)
 
 
 def _direction(theta_deg: float) -> tuple[float, float]:

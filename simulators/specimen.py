@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from typing import NoReturn
 
 import numpy as np
 import pandas as pd
@@ -18,6 +19,7 @@ from numpy.typing import NDArray
 
 from . import truth
 from .ellipsoids import Ellipsoids, find_interpenetration, interpenetrations, protrusion
+from .meshes import MESH_SUFFIXES, Mesh
 from .open_cracks import CrackedTruth, cracked_truth, pieces_left
 from .parts import Crack, Particle, SpecimenError, Support, Vector, Void
 from .surfaces import RoughTruth, rough_truth
@@ -100,7 +102,7 @@ class Specimen:
 
     @cached_property
     def particle_geometry(self) -> Ellipsoids:
-        """The particles as arrays, cracks left out; of rough ones the envelopes."""
+        """The particles as arrays, cracks left out; of rough ones and meshes the envelopes."""
         return _arrays(self.particles)
 
     @cached_property
@@ -118,6 +120,11 @@ class Specimen:
     def rough(self) -> tuple[int, ...]:
         """Positions in `particles` of those with a rough surface."""
         return tuple(k for k, particle in enumerate(self.particles) if particle.roughness)
+
+    @cached_property
+    def meshed(self) -> dict[int, Mesh]:
+        """The particles that are meshes, by position in `particles`."""
+        return {k: item.mesh for k, item in enumerate(self.particles) if item.mesh is not None}
 
     @cached_property
     def rough_truth(self) -> dict[int, RoughTruth]:
@@ -163,7 +170,10 @@ class Specimen:
     def load(
         cls, path: str | Path, *, support: Support | None = None, name: str | None = None
     ) -> Specimen:
-        """Read a specimen from a file: HDF5 if it ends in .h5 or .hdf5, else CSV.
+        """Read a specimen from a file, by its ending: HDF5, STL, PLY, else CSV.
+
+        A mesh file (.stl, .ply) is one particle of NMC622; a unit of the file is a micrometre, and
+        z is moved so that the particle rests on the tape.
 
         Parameters
         ----------
@@ -187,6 +197,10 @@ class Specimen:
         path = Path(path)
         if path.suffix.lower() in specimen_store.SUFFIXES:
             return specimen_store.read_store(path, support=support, name=name)
+        if path.suffix.lower() in MESH_SUFFIXES:
+            grain = Particle.of_mesh(path.stem, Mesh.load(path).resting())
+            support = support or specimen_file.tape_under((grain,))
+            return cls((grain,), support, name or path.stem)
         return specimen_file.read_specimen(path, support=support, name=name)
 
     def save(self, path: str | Path) -> None:
@@ -233,6 +247,8 @@ class Specimen:
         if not self.support.layers:
             return
         bottom = self.particle_geometry.center[:, 2] - self.particle_geometry.half_extent[:, 2]
+        for position, mesh in self.meshed.items():
+            bottom[position] = mesh.vertices_um[:, 2].min()
         below = np.flatnonzero(bottom < -CONTACT_TOLERANCE_UM)
         if below.size:
             particle = self.particles[int(below[0])]
@@ -246,6 +262,12 @@ class Specimen:
         if not self.voids:
             return
         out = protrusion(self.void_geometry, self.core_geometry.subset(self.void_parent))
+        for k in np.flatnonzero(np.isin(self.void_parent, list(self.meshed))):
+            void = self.void_geometry.subset(np.array([k]))
+            mesh = self.meshed[int(self.void_parent[k])]
+            # In the metric of the void, as far as the mesh's surface cuts into it.
+            reach = 1 - mesh.nearest_to(void) if mesh.contains(void.center)[0] else 1.0
+            out[k] = reach * void.semi_axes.min()
         leaving = np.flatnonzero(out > CONTACT_TOLERANCE_UM)
         if leaving.size:
             void = self.voids[int(leaving[0])]
@@ -292,21 +314,54 @@ class Specimen:
                 self._check_apart(holes, _arrays(holes))
 
     def _check_particles_apart(self) -> None:
-        self._check_apart(self.particles, self.particle_geometry)
+        """Refuse particles that interpenetrate; of meshes the envelopes may."""
+        pairs = interpenetrations(self.particle_geometry, CONTACT_TOLERANCE_UM)
+        for i, j, depth in sorted(pairs):
+            if not (i in self.meshed or j in self.meshed):
+                self._refuse_overlap(self.particles[i], self.particles[j], f" by {depth:.4g} um")
+            elif self.gap_um(i, j) < -CONTACT_TOLERANCE_UM:
+                self._refuse_overlap(self.particles[i], self.particles[j], "")
 
-    @staticmethod
-    def _check_apart(items: Sequence[Part], geometry: Ellipsoids) -> None:
+    def gap_um(self, first: int, second: int) -> float:
+        """Return the distance of two particles of which one at least is a mesh.
+
+        Parameters
+        ----------
+        first, second
+            Positions in `particles`. Of a rough particle the envelope counts.
+
+        Returns
+        -------
+        float
+            Distance of the surfaces; below 0 if they overlap. Measured against an ellipsoid it is
+            the shortest semi-axis times the distance in its radii: of the right sign, and at most
+            the distance.
+        """
+        if first not in self.meshed:
+            first, second = second, first
+        mesh, other = self.meshed[first], self.meshed.get(second)
+        if other is not None:
+            return mesh.gap_um(other)
+        ellipsoid = self.envelope(second)
+        if mesh.contains(ellipsoid.center)[0]:
+            return -float(ellipsoid.semi_axes.min())
+        return (mesh.nearest_to(ellipsoid) - 1) * float(ellipsoid.semi_axes.min())
+
+    def _check_apart(self, items: Sequence[Part], geometry: Ellipsoids) -> None:
         overlap = find_interpenetration(geometry, CONTACT_TOLERANCE_UM)
         if overlap is not None:
-            first, second, depth = items[overlap[0]], items[overlap[1]], overlap[2]
-            names = f"{first.kind}s {first.id!r} and {second.id!r}"
-            if first.kind != second.kind:
-                names = f"{first.kind} {first.id!r} and {second.kind} {second.id!r}"
-            raise SpecimenError(
-                f"{names} interpenetrate by {depth:.4g} um; "
-                f"touching is allowed, overlap is not: move one of them away",
-                ((first.kind, first.id), (second.kind, second.id)),
-            )
+            self._refuse_overlap(items[overlap[0]], items[overlap[1]], f" by {overlap[2]:.4g} um")
+
+    @staticmethod
+    def _refuse_overlap(first: Part, second: Part, depth: str) -> NoReturn:
+        names = f"{first.kind}s {first.id!r} and {second.id!r}"
+        if first.kind != second.kind:
+            names = f"{first.kind} {first.id!r} and {second.kind} {second.id!r}"
+        raise SpecimenError(
+            f"{names} interpenetrate{depth}; touching is allowed, overlap is not: move one of them "
+            "away",
+            ((first.kind, first.id), (second.kind, second.id)),
+        )
 
 
 def _arrays(items: Sequence[Part]) -> Ellipsoids:

@@ -60,12 +60,13 @@ def write_specimen(specimen: Specimen, path: Path) -> None:
     Raises
     ------
     ConfigurationError
-        If a particle is rough: the table has no column for that.
+        If a particle is rough or a mesh: the table has no column for that.
     """
-    if specimen.rough:
+    for position in (*specimen.rough, *specimen.meshed):
+        kind = "is a mesh" if position in specimen.meshed else "has a rough surface"
         raise ConfigurationError(
-            f"specimen file {path}: particle {specimen.particles[specimen.rough[0]].id!r} has a "
-            f"rough surface, which a table cannot hold; save it as .h5"
+            f"specimen file {path}: particle {specimen.particles[position].id!r} {kind}, which a "
+            f"table cannot hold; save it as .h5"
         )
     with path.open("w", newline="", encoding="utf-8") as stream:
         writer = csv.writer(stream, lineterminator="\n")
@@ -136,7 +137,7 @@ class _Reader:
             for holes in [inside.get(particle.id, ())]
         )
         try:
-            return Specimen(particles, support or _tape_under(particles), name=name)
+            return Specimen(particles, support or tape_under(particles), name=name)
         except SpecimenError as error:
             self._refuse(str(error), *(self.rows[item] for item in error.objects))
 
@@ -221,7 +222,8 @@ class _Reader:
         raise ConfigurationError(f"specimen file {self.path}, {label} {where}: {reason}")
 
 
-def _tape_under(particles: tuple[Particle, ...]) -> Support:
+def tape_under(particles: tuple[Particle, ...]) -> Support:
+    """Return the tape that particles get if nothing else is said."""
     half_width = half_height = 0.0
     for particle in particles:
         reach = max(particle.semi_axes_um) + SUPPORT_MARGIN_UM

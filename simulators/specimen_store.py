@@ -9,11 +9,13 @@ Version 2 of the format, which `docs/specimen-hdf5.md` describes for people::
                      orientation (n, 4); roughness_depth_um (0: smooth),
                      roughness_wavelength_um, roughness_seed
     /particles/surfaces   (rough, 65, 65): surface of each rough particle, in their order
+    /particles       mesh_corners, mesh_triangles (n): how many of /meshes each has, 0: no mesh
+    /meshes          corners_um (all, 3); triangles (all, 3), counted from each particle's corners
     /voids           id, defect (text); parent (row in /particles, from 0); center_um,
                      semi_axes_um (n, 3); orientation (n, 4)
     /cracks          as /voids, without defect
 
-Version 1 had no cracks and is read too.
+Version 1 had neither cracks nor meshes and is read too.
 """
 
 from __future__ import annotations
@@ -29,6 +31,7 @@ from numpy.typing import NDArray
 
 from zoneplate.devices.errors import ConfigurationError
 
+from .meshes import Mesh
 from .parts import Crack, Particle, SpecimenError, Support, Void
 from .specimen import Specimen
 from .surfaces import NODES, Roughness
@@ -65,6 +68,7 @@ def write_store(specimen: Specimen, path: Path) -> None:
         _write_shapes(particles, specimen.particles)
         _write_texts(particles, "material", [item.material for item in specimen.particles])
         _write_roughness(particles, specimen)
+        _write_meshes(file, particles, specimen)
         voids = file.create_group("voids")
         _write_shapes(voids, specimen.voids)
         voids["parent"] = specimen.void_parent.astype(np.int64)
@@ -102,6 +106,20 @@ def _write_roughness(group: h5py.Group, specimen: Specimen) -> None:
         compression="gzip",
         shuffle=True,
     )
+
+
+def _write_meshes(file: h5py.File, particles: h5py.Group, specimen: Specimen) -> None:
+    meshes = [particle.mesh for particle in specimen.particles]
+    known = [mesh for mesh in meshes if mesh is not None]
+    particles["mesh_corners"] = np.array(
+        [0 if mesh is None else len(mesh.vertices_um) for mesh in meshes], dtype=np.int64
+    )
+    particles["mesh_triangles"] = np.array(
+        [0 if mesh is None else len(mesh.faces) for mesh in meshes], dtype=np.int64
+    )
+    group = file.create_group("meshes")
+    group["corners_um"] = np.concatenate([np.zeros((0, 3)), *(m.vertices_um for m in known)])
+    group["triangles"] = np.concatenate([np.zeros((0, 3), np.int64), *(m.faces for m in known)])
 
 
 def read_store(path: Path, *, support: Support | None = None, name: str | None = None) -> Specimen:
@@ -162,6 +180,7 @@ def _read(file: Any, support: Support | None, name: str | None) -> Specimen:
         cracks = _group(file, "cracks")
         for parent, shape in zip(_parents(cracks, "crack", count), _shapes(cracks), strict=True):
             open_to.setdefault(parent, []).append(Crack(*shape))
+    meshes = _meshes(particles, _group(file, "meshes")) if version > 1 else [None] * count
     solids = tuple(
         Particle(
             *shape,
@@ -170,6 +189,7 @@ def _read(file: Any, support: Support | None, name: str | None) -> Specimen:
             defect=defect,
             roughness=roughness,
             cracks=tuple(open_to.get(row, ())),
+            mesh=meshes[row],
         )
         for row, (shape, material, defect, roughness) in enumerate(
             zip(
@@ -223,6 +243,22 @@ def _roughness(group: dict[str, Any]) -> list[Roughness | None]:
     names = ("roughness_depth_um", "roughness_wavelength_um", "roughness_seed")
     rows = zip(*(group[name].tolist() for name in names), strict=True)
     return [Roughness(*row) if row[0] else None for row in rows]
+
+
+def _meshes(particles: dict[str, Any], meshes: dict[str, Any]) -> list[Mesh | None]:
+    found: list[Mesh | None] = []
+    corner = triangle = 0
+    counts = zip(particles["mesh_corners"], particles["mesh_triangles"], strict=True)
+    for corners, triangles in counts:
+        mesh = None
+        if triangles:
+            mesh = Mesh.of(
+                meshes["corners_um"][corner : corner + corners],
+                meshes["triangles"][triangle : triangle + triangles],
+            )
+        found.append(mesh)
+        corner, triangle = corner + int(corners), triangle + int(triangles)
+    return found
 
 
 def _plain(value: Any) -> Any:

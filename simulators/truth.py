@@ -2,8 +2,9 @@
 
 Volumes of particles include their voids, as the segmentation fills voids before it measures;
 `solid_volume_um3` leaves them out. Open cracks belong to the outside: no volume of a particle
-includes them, and their walls are surface. Ellipsoids have closed formulas; rough surfaces and
-cracks are integrated, see `zoneplate.simulators.surfaces` and `zoneplate.simulators.open_cracks`.
+includes them, and their walls are surface. Ellipsoids and meshes have closed formulas; rough
+surfaces and cracks are integrated, see `zoneplate.simulators.surfaces` and
+`zoneplate.simulators.open_cracks`.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from .ellipsoids import (
     farthest_distance,
     interpenetrations,
 )
+from .mesh_kernels import fill_mesh
 from .open_cracks import carve
 from .surfaces import fill_rough, surface_points
 
@@ -98,6 +100,9 @@ def particle_table(specimen: Specimen) -> pd.DataFrame:
     for index, truth in (specimen.rough_truth | specimen.cracked_truth).items():
         center[index], volume[index] = truth.centroid_um, truth.volume_um3
         area[index], extent[index] = truth.surface_area_um2, truth.extent_um
+    for index, mesh in specimen.meshed.items():
+        center[index], volume[index] = mesh.centroid_um, mesh.volume_um3
+        area[index], extent[index] = mesh.surface_area_um2, mesh.extent_um
     for index, truth in specimen.cracked_truth.items():
         crack_volume[index] = truth.lost_um3
     columns = {
@@ -135,6 +140,8 @@ def void_table(specimen: Specimen) -> pd.DataFrame:
         index = int(parent[void])
         surface = surface_points(specimen.rough_table(index), specimen.envelope(index))
         depth[void] = np.sqrt(((surface - geometry.center[void]) ** 2).sum(axis=1).min())
+    for void in np.flatnonzero(np.isin(parent, list(specimen.meshed))):
+        depth[void] = specimen.meshed[int(parent[void])].distance_um(geometry.center[void])
     return pd.DataFrame(
         {
             "void_id": np.arange(1, len(geometry) + 1),
@@ -167,7 +174,12 @@ def contact_table(specimen: Specimen, within_um: float) -> pd.DataFrame:
     """
     geometry = specimen.particle_geometry
     grown = Ellipsoids(geometry.center, geometry.semi_axes + within_um / 2, geometry.quaternion)
-    pairs = sorted((i, j) for i, j, _ in interpenetrations(grown, 0.0))
+    meshed = specimen.meshed
+    pairs = sorted(
+        (i, j)
+        for i, j, _ in interpenetrations(grown, 0.0)
+        if not (i in meshed or j in meshed) or specimen.gap_um(i, j) <= within_um
+    )
     first, second = np.asarray(pairs, dtype=np.int64).reshape(-1, 2).T + 1
     return pd.DataFrame({"first_particle_id": first, "second_particle_id": second})
 
@@ -192,9 +204,9 @@ def whole_in_field(
 ) -> NDArray[np.bool_]:
     """Return which particles lie wholly inside a reconstruction cylinder.
 
-    Exact for ellipsoids of any orientation: every point of the particle is within `radius_um` of
-    the rotation axis and within `half_height_um` of the central slice, open cracks filled. Of
-    rough particles the points of the quadrature are asked, two degrees apart.
+    Exact for ellipsoids of any orientation and meshes: every point of the particle is within
+    `radius_um` of the rotation axis and within `half_height_um` of the central slice, open cracks
+    filled. Of rough particles the points of the quadrature are asked, two degrees apart.
 
     Parameters
     ----------
@@ -222,6 +234,10 @@ def whole_in_field(
             x, y, z = (surface - center).T
             wide, high = np.hypot(x, z).max(), np.abs(y).max()
             inside[index] = wide <= radius_um and high <= half_height_um
+    for index, mesh in specimen.meshed.items():
+        x, y, z = (mesh.vertices_um - center).T
+        wide, high = np.hypot(x, z).max(), np.abs(y).max()
+        inside[index] = wide <= radius_um and high <= half_height_um
     return inside
 
 
@@ -258,7 +274,8 @@ def rasterize(
     labels = Labels(np.zeros(shape, dtype=np.int32), np.zeros(shape, dtype=np.int32))
     solids, voids = specimen.particle_geometry, specimen.void_geometry
     number = np.arange(1, len(solids) + 1, dtype=np.int32)
-    smooth = np.setdiff1d(np.arange(len(solids)), specimen.rough)
+    special = [*specimen.rough, *specimen.meshed]
+    smooth = np.setdiff1d(np.arange(len(solids)), special).astype(np.intp)
     for grid, geometry, label in (
         (labels.particles, solids.subset(smooth), number[smooth]),
         (labels.voids, voids, np.arange(1, len(voids) + 1, dtype=np.int32)),
@@ -275,6 +292,9 @@ def rasterize(
             specimen.rough_table(index),
             float(voxel_um),
         )
+    for index, mesh in specimen.meshed.items():
+        corners = mesh.vertices_um - center
+        fill_mesh(labels.particles, int(number[index]), corners, mesh.faces, float(voxel_um))
     cracks = specimen.crack_geometry
     carve(
         labels.particles,
