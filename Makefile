@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test campaign server-cycles lint types bench docs clean format setup
+.PHONY: demo examples test campaign server-cycles lint types bench docs clean format setup
 
 # The environment is made again when what it is made from changes.
 $(VENV)/.ready: pyproject.toml
@@ -50,6 +50,13 @@ bench: $(VENV)/.ready-for-tests  ## ratios to the peers, in one run
 
 docs: $(VENV)/.ready-for-tests  ## check that the examples in the documentation run
 	$(BIN)/python -m pytest -q tests/test_documentation.py
+
+# A good powder, a dense one, and a lot with cracks and hollow shells.
+examples: $(VENV)/.ready  ## three example reports, in build/examples (4 min)
+	for pair in nmc622:lot nmc811:lot_nmc811 nmc622-bad:lot; do \
+	  $(BIN)/zoneplate screen --sample $${pair%%:*} --seed 0 --lot examples/$${pair##*:}.toml \
+	    --data build/examples/data --out build/examples/$${pair%%:*} || exit 1; \
+	done
 
 clean:
 	rm -rf $(VENV) demo build typecheck *.egg-info .pytest_cache .ruff_cache

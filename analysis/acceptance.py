@@ -22,6 +22,8 @@ from .summary import MINIMUM_VOID_UM
 
 Decision = Literal["accept", "reject", "undecided"]
 
+LINK = "; "
+"""Between the reasons of a verdict on several limits."""
 STEP_ROUNDING = 0.04
 """The limits of the test are worked out for a step rounded to this: it moves no risk by 0.002."""
 
@@ -191,7 +193,7 @@ def conclude(specification: LotSpecification, found: Sequence[Sequence[Evidence]
         return Verdict(specification, "reject", True, first.regions, _words(first), limits)
     if all(one.decision == "accept" for one in limits):
         last = max(one.regions for one in limits)
-        why = "; ".join(_words(one) for one in limits)
+        why = LINK.join(_words(one) for one in limits)
         return Verdict(specification, "accept", True, last, why, limits)
     open_ones = [one for one in limits if one.decision == "undecided"]
     spent = measured >= specification.most_regions
@@ -200,7 +202,7 @@ def conclude(specification: LotSpecification, found: Sequence[Sequence[Evidence]
         if spent
         else f"{specification.most_regions - measured} more regions may be measured"
     )
-    why = "; ".join(_words(one) for one in open_ones) + f"; {more}"
+    why = LINK.join([*(_words(one) for one in open_ones), more])
     return Verdict(specification, "undecided", spent, measured, why, limits)
 
 
@@ -258,22 +260,26 @@ def _words(one: LimitVerdict) -> str:
     last = last or (one.path[-1] if one.path else None)
     value = last.value if last is not None else None
     if value is None or last is None:
-        return f"{limit.name}: too little was measured to say anything"
-    seen = f"{limit.name} is {_level(limit, value)}{unit} after {_count(one.regions, 'region')}"
+        return f"{limit.words}: too little was measured to say anything"
+    seen = f"{limit.words} is {_level(limit, value)}{unit} after {_count(one.regions, 'region')}"
     if one.decision == "accept":
         return (
-            f"{seen} ({_count(last.n, 'object')}): good; a lot at "
-            f"{_level(limit, limit.rejectable)}{unit} would pass in {one.risk:.1%} of cases"
+            f"{seen} ({_count(last.n, 'object')}): good (a lot at "
+            f"{_level(limit, limit.rejectable)}{unit} would pass in at most {_percent(one.risk)})"
         )
     if one.decision == "reject":
         return (
-            f"{seen} ({_count(last.n, 'object')}): bad; a lot at "
-            f"{_level(limit, limit.acceptable)}{unit} would fail in {one.risk:.1%} of cases"
+            f"{seen} ({_count(last.n, 'object')}): bad (a lot at "
+            f"{_level(limit, limit.acceptable)}{unit} would fail in at most {_percent(one.risk)})"
         )
     return (
         f"{seen}, between {_level(limit, limit.acceptable)} (good) and "
         f"{_level(limit, limit.rejectable)}{unit} (bad) or too uncertain"
     )
+
+
+def _percent(risk: float | None) -> str:
+    return f"{100 * (risk or 0.0):.3g} % of cases"
 
 
 def _count(number: int, word: str) -> str:

@@ -12,7 +12,7 @@ from matplotlib.ticker import MaxNLocator
 
 from .acceptance_plan import LimitPlan
 from .figures_style import INK, MUTED, PARTICLE, SERIES, VOID, new_figure, plot_grid, style
-from .lot_specification import LotSpecification
+from .lot_specification import LotSpecification, words_of
 
 FRACTIONS = ("void_frequency", "dead_volume_fraction", "share")
 
@@ -32,17 +32,6 @@ def _scale(limit: Any) -> tuple[float, str]:
         return 100.0, f"true {words_of(limit.name)} of the lot (%)"
     unit = "" if limit.unit == "1" else f" ({limit.unit.replace('um', 'µm')})"
     return 1.0, f"true {words_of(limit.name)} of the lot{unit}"
-
-
-def words_of(name: str) -> str:
-    """Return the name of a limit in words.
-
-    Examples
-    --------
-    >>> words_of("void_frequency"), words_of("d50_number_um")
-    ('void frequency', 'd50 by number')
-    """
-    return name.replace("_number_um", " by number").replace("particles.", "").replace("_", " ")
 
 
 def _characteristic(axes: Axes, specification: LotSpecification, plan: LimitPlan) -> None:

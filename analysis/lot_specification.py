@@ -101,6 +101,11 @@ class Limit(_Entry):
         return self.quantity
 
     @property
+    def words(self) -> str:
+        """Name in words, such as ``void frequency`` or ``d50 by number``."""
+        return words_of(self.name)
+
+    @property
     def unit(self) -> str:
         """Unit of the levels; ``1`` for fractions and ratios."""
         if self.quantity == "percentile":
@@ -117,6 +122,20 @@ class Limit(_Entry):
             return self.spread
         name = "d50" if self.quantity == "percentile" and self.percent == 50 else self.name
         return TYPICAL_SPREADS.get(name)
+
+
+def words_of(name: str) -> str:
+    """Return the name of a limit in words.
+
+    Examples
+    --------
+    >>> words_of("void_frequency"), words_of("d50_number_um"), words_of("mean voids.volume_um3")
+    ('void frequency', 'd50 by number', 'mean voids volume')
+    """
+    words = name.replace("_number_um", " by number").replace("particles.", "").replace(".", " ")
+    for ending in sorted(UNITS, key=len, reverse=True):
+        words = words.removesuffix(ending)
+    return words.replace("_", " ")
 
 
 class Risks(_Entry):

@@ -8,9 +8,10 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
+from .acceptance import LINK
 from .acceptance_plan import plan_limit
-from .figures_lots import path_figure, plan_figure, words_of
-from .lot_specification import LotSpecification, SpecificationError
+from .figures_lots import path_figure, plan_figure
+from .lot_specification import LotSpecification, SpecificationError, words_of
 from .report_format import MISSING, NBSP, format_number, format_percent, is_finite
 
 WORDS = {
@@ -76,7 +77,7 @@ def verdict_text(results: Mapping[str, Any]) -> VerdictText | None:
         word=word,
         sentence=sentence if verdict["final"] or tone != "undecided" else f"{sentence[:-1]} yet.",
         lot=str(verdict["lot"]),
-        why=tuple(f"{part[0].upper()}{part[1:]}." for part in str(verdict["why"]).split("; ")),
+        why=tuple(_sentence(part) for part in str(verdict["why"]).split(LINK)),
         risks=(
             f"Stated risks: a good lot is rejected in at most {format_percent(risks['alpha'])}, a "
             f"bad one accepted in at most {format_percent(risks['beta'])} of cases. Decided after "
@@ -88,6 +89,10 @@ def verdict_text(results: Mapping[str, Any]) -> VerdictText | None:
         ),
         rows=tuple(_row(number, one) for number, one in enumerate(verdict["limits"])),
     )
+
+
+def _sentence(part: str) -> str:
+    return f"{part[0].upper()}{part[1:]}.".replace(" um", f"{NBSP}µm")
 
 
 def _row(number: int, one: Mapping[str, Any]) -> LimitRow:

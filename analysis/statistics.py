@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 import pandas as pd
@@ -362,7 +362,9 @@ def mean_and_se(
     return mean, se
 
 
-def region_codes(region: Sequence[object] | None) -> tuple[NDArray[np.intp] | None, int]:
+def region_codes(
+    region: Sequence[object] | NDArray[Any] | None,
+) -> tuple[NDArray[np.intp] | None, int]:
     """Return the region of each object, counted from 0, and how many regions there are."""
     if region is None:
         return None, 0

@@ -191,6 +191,8 @@ def draw(path: str, lots: int) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--lots", type=int, default=1000, help="per level")
+    parser.add_argument("--cases", type=int, nargs="*", default=range(len(CASES)))
+    parser.add_argument("--correlations", type=float, nargs="*", default=(CORRELATION, 0.0))
     parser.add_argument("--picture", help="file to draw to")
     options = parser.parse_args()
     print(
@@ -198,7 +200,7 @@ def main() -> None:
         "regions, good / bad | fixed | hours, sequential / fixed | share |"
     )
     print("|---|---|---|---|---|---|---|---|---|---|")
-    for row in rows(options.lots, (CORRELATION, 0.0)):
+    for row in rows(options.lots, options.correlations, [CASES[n] for n in options.cases]):
         print(show(*row), flush=True)
     if options.picture:
         draw(options.picture, max(options.lots // 4, 50))
