@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from zoneplate.analysis.summary import MINIMUM_VOID_UM
 from zoneplate.analysis.tomogram import Preview, Tomogram, TomogramAnalysis
 
+from .formats import ScanFormatError
 from .formats.nxtomo import open_hdf5
 from .journal import Document
 from .runs import FrameReference, RunRecord
@@ -27,6 +28,9 @@ PREVIEW_SHARE = 1 / 8
 STARTED = "_camera_exposure_start_s"
 EXPOSURE = "_camera_frame_exposure_s"
 """Endings of the names of the readings that say when a frame was exposed, and for how long."""
+
+MOST_WAITING = 2
+"""Frames that may wait before previews are left out: the volume comes first."""
 
 FRAMES_PATH = "/entry/instrument/detector/data"
 
@@ -45,6 +49,17 @@ class FrameReader:
         OSError
             If the file is gone or has no such frame.
         """
+        try:
+            return self._read(reference)
+        except (OSError, KeyError, RuntimeError):
+            # The handle may be stale (a file server that came back): once more with a new one.
+            self._forget(reference.file)
+        try:
+            return self._read(reference)
+        except (KeyError, RuntimeError) as error:
+            raise OSError(f"{reference.file} cannot be read: {error}") from error
+
+    def _read(self, reference: FrameReference) -> NDArray[np.uint16]:
         file = self._files.get(reference.file)
         if file is None:
             file = open_hdf5(reference.file)
@@ -55,6 +70,11 @@ class FrameReader:
         if reference.number >= dataset.shape[0]:
             raise OSError(f"{reference.file} has no frame {reference.number}")
         return dataset[reference.number]
+
+    def _forget(self, path: Path) -> None:
+        file = self._files.pop(path, None)
+        if file is not None:
+            file.close()
 
     def close(self) -> None:
         """Close all files."""
@@ -78,6 +98,9 @@ class LiveTomogram:
         adaptive scan.
     minimum_void_um
         Equivalent diameter from which a void counts.
+    waiting
+        How many frames were announced and are not taken yet: while there are several, previews
+        are left out.
 
     Attributes
     ----------
@@ -85,6 +108,10 @@ class LiveTomogram:
         The run so far.
     analysis
         The analysis so far; None before the start document.
+    lag_frames
+        How many frames were waiting when somebody last looked.
+    previews_left_out
+        Previews that were due and left out because frames were waiting.
     """
 
     def __init__(
@@ -94,8 +121,13 @@ class LiveTomogram:
         previews: bool = True,
         preview_interval_s: float = PREVIEW_INTERVAL_S,
         minimum_void_um: float = MINIMUM_VOID_UM,
+        waiting: Callable[[], int] = lambda: 0,
     ) -> None:
         self.record = RunRecord()
+        self.lag_frames = 0
+        self.previews_left_out = 0
+        self._waiting = waiting
+        self._missing: dict[tuple[str, int], tuple[FrameReference, str]] = {}
         self.analysis: TomogramAnalysis | None = None
         self._on_preview = on_preview
         self._previews = previews
@@ -124,7 +156,13 @@ class LiveTomogram:
         try:
             if self.analysis is None:
                 raise ValueError("no tomogram: the run has no start document")
-            return self.analysis.finish(progress)
+            self._take_missing()
+            try:
+                tomogram = self.analysis.finish(progress)
+            except ValueError as error:
+                raise ValueError("; ".join([str(error), *self._losses()])) from error
+            tomogram.warnings.extend(self._losses())
+            return tomogram
         finally:
             self._reader.close()
 
@@ -141,10 +179,30 @@ class LiveTomogram:
             frames_per_view=plan.get("frames_per_angle", 1),
         )
 
+    def _take_missing(self) -> None:
+        """Try frames again that could not be read: the disk may be back."""
+        missing, self._missing = self._missing, {}
+        for frame, _ in missing.values():
+            self._take(frame)
+
+    def _losses(self) -> list[str]:
+        """Say in words which frames could not be read."""
+        if not self._missing:
+            return []
+        reasons = [reason for _, reason in self._missing.values()]
+        return [f"{len(reasons)} frames could not be read and are not in the volume ({reasons[0]})"]
+
     def _take(self, frame: FrameReference) -> None:
         analysis, stream = self.analysis, frame.stream
         assert analysis is not None
-        pixels = self._reader.read(frame)
+        key = (stream, frame.seq_num)
+        self._missing.pop(key, None)
+        try:
+            pixels = self._reader.read(frame)
+        except (OSError, ScanFormatError) as error:
+            # One frame less must not end the analysis of the others.
+            self._missing[key] = (frame, str(error))
+            return
         if stream in ("dark", "flat"):
             analysis.add_reference(
                 stream,
@@ -175,6 +233,10 @@ class LiveTomogram:
             and fresh < PREVIEW_SHARE * analysis.planned
             and time.monotonic() - self._last_preview_s < self._interval_s
         ):
+            return
+        self.lag_frames = self._waiting()
+        if self.lag_frames > MOST_WAITING and not asked_for:
+            self.previews_left_out += 1
             return
         preview = analysis.preview()
         if preview is not None:

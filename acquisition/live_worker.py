@@ -21,7 +21,8 @@ from zoneplate.analysis.tomogram import Preview
 
 from .data_directory import DataDirectory
 from .derived_run import DerivedRun, progress_row
-from .journal import DocumentJournal, follow_journal, journals, read_journal
+from .journal import DocumentJournal, journals, read_journal
+from .journal_follower import JournalFollower
 from .live import LiveTomogram
 from .results import save_tomogram_result
 from .tomogram_file import keep
@@ -74,14 +75,23 @@ class LiveWorker:
             self._journal, uid, str(start.get("sample", "")), parameters, float(start["time"])
         )
 
+        follower = JournalFollower(path, POLL_S, self.stopped.is_set)
+
         def on_preview(preview: Preview) -> None:
             derived.progress(preview)
-            say("preview", uid=uid, planned=preview.planned, **progress_row(preview))
+            say(
+                "preview",
+                uid=uid,
+                planned=preview.planned,
+                lag_frames=live.lag_frames,
+                previews_left_out=live.previews_left_out,
+                **progress_row(preview),
+            )
 
-        live = LiveTomogram(on_preview)
+        live = LiveTomogram(on_preview, waiting=lambda: follower.waiting().get("event", 0))
         try:
             say("started", uid=uid)
-            for name, doc in follow_journal(path, POLL_S, self.stopped.is_set):
+            for name, doc in follower:
                 live(name, doc)
                 derived.time_s = float(doc.get("time", derived.time_s))
             if live.record.stop is None:

@@ -14,7 +14,7 @@ from typing import Any
 
 from zoneplate.analysis.lot_specification import LotSpecification
 from zoneplate.analysis.stopping import Look, StopRule
-from zoneplate.analysis.tomogram import COMFORTABLE_SHARE
+from zoneplate.analysis.tomogram_limits import COMFORTABLE_SHARE
 from zoneplate.devices.optics import projections_needed
 from zoneplate.plans.alignment import FIND_AXIS
 from zoneplate.plans.centering import CENTER_REGION

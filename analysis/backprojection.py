@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import os
 import threading
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 from numba import njit  # pyright: ignore[reportUnknownVariableType]
@@ -49,13 +49,13 @@ def _add_tile(
     sines: NDArray[np.float64],
     weights: NDArray[np.float64],
     axis_column: float,
+    circle: tuple[float, float, float],
     corner: tuple[int, int],
 ) -> None:  # pragma: no cover - compiled
     depth, width, rows = volume.shape
     count = frames.shape[0]
-    middle_z = (depth - 1) / 2
-    middle_x = (width - 1) / 2
-    radius_squared = middle_x * middle_x
+    middle_z, middle_x, radius = circle
+    radius_squared = radius * radius
     for j in range(corner[0], min(corner[0] + _TILE, depth)):
         z = j - middle_z
         for k in range(corner[1], min(corner[1] + _TILE, width)):
@@ -106,6 +106,7 @@ def _add_tiles(
     sines: NDArray[np.float64],
     weights: NDArray[np.float64],
     axis_column: float,
+    circle: tuple[float, float, float],
     first: int,
     stride: int,
 ) -> None:  # pragma: no cover - compiled
@@ -119,6 +120,7 @@ def _add_tiles(
                 sines,
                 weights,
                 axis_column,
+                circle,
                 (top, left),
             )
 
@@ -151,6 +153,43 @@ def available_threads(threads: int | None = None) -> int:
     return min(threads, allowed)
 
 
+class Circle(NamedTuple):
+    """The part of a slice that every view sees.
+
+    Attributes
+    ----------
+    middle_z, middle_x : float
+        Index of the rotation axis in the volume; outside it for a region away from the axis.
+    radius : float
+        In voxels.
+    """
+
+    middle_z: float
+    middle_x: float
+    radius: float
+
+    @classmethod
+    def inscribed(cls, depth: int, width: int) -> Circle:
+        """Return the circle that touches the sides of a slice."""
+        return cls((depth - 1) / 2, (width - 1) / 2, (width - 1) / 2)
+
+
+def check_reach(columns: int, axis_column: float, circle: Circle) -> None:
+    """Refuse frames that a voxel inside the circle would fall off.
+
+    Raises
+    ------
+    ValueError
+        If there is such a voxel.
+    """
+    reach = circle.radius
+    if axis_column < reach or axis_column + reach >= columns - 1:
+        raise ValueError(
+            f"an axis at column {axis_column:g} with a circle of {reach:g} columns does not fit "
+            f"into frames of {columns} columns: filter them with a margin"
+        )
+
+
 def backproject(
     volume: NDArray[np.float32],
     frames: NDArray[np.float32],
@@ -158,15 +197,16 @@ def backproject(
     weights: NDArray[np.float64],
     axis_column: float,
     threads: int = 1,
+    circle: Circle | None = None,
 ) -> None:
     """Add weighted, filtered projections to a volume in place, with linear interpolation.
 
-    Voxels outside the circle of radius (width - 1) / 2 about the axis are left alone.
+    Voxels outside the circle are left alone.
 
     Parameters
     ----------
     volume : ndarray of float32, shape (depth, width, rows)
-        Indexed [z, x, y], the rotation axis in the middle of the first two; C-contiguous.
+        Indexed [z, x, y]; C-contiguous.
     frames : ndarray of float32, shape (n, columns, rows)
         Filtered projections, column first; C-contiguous.
     angles_rad : ndarray of float64, shape (n,)
@@ -177,6 +217,9 @@ def backproject(
         Column of the rotation axis in `frames`.
     threads : int
         Threads to use at most.
+    circle : Circle, optional
+        Where the axis is in the volume and how far from it voxels are filled; by default the axis
+        is in the middle and the circle touches the sides.
 
     Raises
     ------
@@ -184,12 +227,10 @@ def backproject(
         If a voxel inside the circle would fall off the frames.
     """
     depth, width, rows = volume.shape
-    reach = (width - 1) / 2
-    if axis_column < reach or axis_column + reach >= frames.shape[1] - 1:
-        raise ValueError(
-            f"an axis at column {axis_column:g} with a circle of {reach:g} columns does not fit "
-            f"into frames of {frames.shape[1]} columns: filter them with a margin"
-        )
+    circle = circle or Circle.inscribed(depth, width)
+    check_reach(frames.shape[1], axis_column, circle)
+    # Numba keeps compiled code for plain tuples only.
+    plain = (circle.middle_z, circle.middle_x, circle.radius)
     cosines, sines = np.cos(angles_rad), np.sin(angles_rad)
     updates = depth * width * rows * frames.shape[0]
     workers = max(1, min(threads, updates // _UPDATES_WORTH_A_THREAD))
@@ -202,6 +243,7 @@ def backproject(
             sines,
             weights,
             axis_column,
+            plain,
             first,
             workers,
         )

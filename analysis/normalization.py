@@ -7,9 +7,10 @@ the mean of their good neighbours, in every projection.
 
 from __future__ import annotations
 
+import math
 import warnings
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -43,6 +44,10 @@ class StarvedPixelsWarning(UserWarning):
     """More than a few pixels had no measurable transmission and were clipped."""
 
 
+class SaturatedPixelsWarning(UserWarning):
+    """More than a few pixels were as bright as the camera can say, or brighter."""
+
+
 @dataclass(frozen=True, eq=False)
 class FlatField:
     """Averaged references, ready to correct any number of projections.
@@ -57,14 +62,19 @@ class FlatField:
         Mean flat minus mean dark, counts; 1 at bad pixels.
     bad : ndarray of bool, shape (rows, columns)
         Pixels that are replaced by their neighbours.
+    full_scale : float
+        Counts at which the camera saturates; infinite if nobody knows.
     """
 
     dark: NDArray[np.float32]
     net: NDArray[np.float32]
     bad: NDArray[np.bool_]
+    full_scale: float = math.inf
 
     @classmethod
-    def from_references(cls, flats: ArrayLike, darks: ArrayLike | None = None) -> FlatField:
+    def from_references(
+        cls, flats: ArrayLike, darks: ArrayLike | None = None, *, full_scale: float | None = None
+    ) -> FlatField:
         """Average references and find their bad pixels.
 
         Parameters
@@ -73,6 +83,9 @@ class FlatField:
             Open-beam frames, counts.
         darks : array_like, shape (n, rows, columns) or (rows, columns), optional
             Frames with the shutter closed; zeros by default.
+        full_scale : float, optional
+            Counts at which the camera saturates; by default the largest value of 8- and 16-bit
+            unsigned flats, and unknown for other types. Pixels that saturate in a flat are bad.
 
         Returns
         -------
@@ -84,6 +97,8 @@ class FlatField:
             If references are missing, not finite, differ in shape, or no flat is above the dark.
         """
         flat = _average(flats, "flats")
+        limit = _full_scale(flats) if full_scale is None else float(full_scale)
+        saturated = (np.reshape(flats, (-1, *flat.shape)) >= limit).any(axis=0)
         dark = np.zeros_like(flat) if darks is None else _average(darks, "darks")
         if dark.shape != flat.shape:
             raise NormalizationError(
@@ -98,11 +113,14 @@ class FlatField:
             )
         local = ndimage.median_filter(net, size=3, mode="nearest")
         allowed = ISOLATED_FRACTION * np.maximum(local, float(np.median(net[~dead])) / 100)
-        bad = dead | _isolated(net, allowed) | _isolated(dark, allowed)
+        bad = dead | saturated | _isolated(net, allowed) | _isolated(dark, allowed)
         if bad.all():
-            raise NormalizationError("every pixel of the references is an outlier")
+            raise NormalizationError(
+                "every pixel of the references is an outlier or saturated (full scale "
+                f"{limit:g}): were the flats overexposed?"
+            )
         net[bad] = 1.0
-        return cls(dark=dark.astype(np.float32), net=net.astype(np.float32), bad=bad)
+        return cls(dark.astype(np.float32), net.astype(np.float32), bad, limit)
 
     def transmission(
         self, projections: ArrayLike, flat_scale: ArrayLike = 1.0
@@ -143,40 +161,65 @@ class FlatField:
             )
         result = np.subtract(counts, self.dark, dtype=np.float32)
         result *= 1 / (self.net * scale[..., np.newaxis, np.newaxis])
-        self._fill_bad(result)
+        _fill(result, self.bad)
+        self._fill_saturated(result, counts)
         return result
 
-    def _fill_bad(self, stack: NDArray[np.float32]) -> None:
-        if not self.bad.any():
-            return
-        pixels, neighbours, weights = self._repairs()
-        flat = stack.reshape(-1, self.bad.size)
-        flat[:, pixels] = (flat[:, neighbours] * weights).sum(axis=-1)
+    def saturated(self, projections: ArrayLike) -> int:
+        """Count good pixels of projections that are as bright as the camera can say."""
+        return int(np.count_nonzero((np.asarray(projections) >= self.full_scale) & ~self.bad))
 
-    def _repairs(self) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.float32]]:
-        """Bad pixels, the pixels to take instead of each, and the weights of those."""
-        rows, columns = np.nonzero(self.bad)
+    def _fill_saturated(self, result: NDArray[np.float32], counts: NDArray[Any]) -> None:
+        """Let neighbours stand in, frame by frame: what is there is only a lower bound."""
+        total = self.saturated(counts)
+        if total == 0:
+            return
         height, width = self.bad.shape
-        steps = np.array(_NEIGHBOURS)
-        near_rows = rows[:, np.newaxis] + steps[:, 0]
-        near_columns = columns[:, np.newaxis] + steps[:, 1]
-        inside = (
-            (near_rows >= 0) & (near_rows < height) & (near_columns >= 0) & (near_columns < width)
-        )
-        near_rows = near_rows.clip(0, height - 1)
-        near_columns = near_columns.clip(0, width - 1)
-        good = inside & ~self.bad[near_rows, near_columns]
-        lonely = ~good.any(axis=1)  # inside a cluster: take the nearest good pixel instead
-        if lonely.any():
-            nearest = ndimage.distance_transform_edt(
-                self.bad, return_distances=False, return_indices=True
+        stack = result.reshape(-1, height, width)
+        for frame, seen in zip(stack, counts.reshape(stack.shape), strict=True):
+            spoiled = self.bad | (seen >= self.full_scale)
+            if not spoiled.all():
+                _fill(frame, spoiled)
+        if total > WARN_STARVED_FRACTION * counts.size:
+            warnings.warn(
+                f"{total} of {counts.size} values are at the camera's full scale of "
+                f"{self.full_scale:g}: their neighbours stand in for them; expose shorter",
+                SaturatedPixelsWarning,
+                stacklevel=3,
             )
-            assert isinstance(nearest, np.ndarray)
-            near_rows[lonely, 0] = nearest[0][rows[lonely], columns[lonely]]
-            near_columns[lonely, 0] = nearest[1][rows[lonely], columns[lonely]]
-            good[lonely, 0] = True
-        weights = good / good.sum(axis=1, keepdims=True)
-        return rows * width + columns, near_rows * width + near_columns, weights.astype(np.float32)
+
+
+def _fill(stack: NDArray[np.float32], bad: NDArray[np.bool_]) -> None:
+    """Replace bad pixels by the mean of their good neighbours, in place."""
+    if not bad.any():
+        return
+    pixels, neighbours, weights = _repairs(bad)
+    flat = stack.reshape(-1, bad.size)
+    flat[:, pixels] = (flat[:, neighbours] * weights).sum(axis=-1)
+
+
+def _repairs(
+    bad: NDArray[np.bool_],
+) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.float32]]:
+    """Bad pixels, the pixels to take instead of each, and the weights of those."""
+    rows, columns = np.nonzero(bad)
+    height, width = bad.shape
+    steps = np.array(_NEIGHBOURS)
+    near_rows = rows[:, np.newaxis] + steps[:, 0]
+    near_columns = columns[:, np.newaxis] + steps[:, 1]
+    inside = (near_rows >= 0) & (near_rows < height) & (near_columns >= 0) & (near_columns < width)
+    near_rows = near_rows.clip(0, height - 1)
+    near_columns = near_columns.clip(0, width - 1)
+    good = inside & ~bad[near_rows, near_columns]
+    lonely = ~good.any(axis=1)  # inside a cluster: take the nearest good pixel instead
+    if lonely.any():
+        nearest = ndimage.distance_transform_edt(bad, return_distances=False, return_indices=True)
+        assert isinstance(nearest, np.ndarray)
+        near_rows[lonely, 0] = nearest[0][rows[lonely], columns[lonely]]
+        near_columns[lonely, 0] = nearest[1][rows[lonely], columns[lonely]]
+        good[lonely, 0] = True
+    weights = good / good.sum(axis=1, keepdims=True)
+    return rows * width + columns, near_rows * width + near_columns, weights.astype(np.float32)
 
 
 def _average(frames: ArrayLike, name: str) -> NDArray[np.float64]:
@@ -191,6 +234,12 @@ def _average(frames: ArrayLike, name: str) -> NDArray[np.float64]:
     if not np.isfinite(stack).all():
         raise NormalizationError(f"{name} hold NaN or infinite values")
     return stack.mean(axis=0, dtype=np.float64)
+
+
+def _full_scale(frames: ArrayLike) -> float:
+    kind = np.asarray(frames).dtype
+    known = kind.kind == "u" and kind.itemsize <= 2  # cameras; wider types are sums or copies
+    return float(np.iinfo(kind).max) if known else math.inf
 
 
 def _isolated(image: NDArray[np.float64], allowed: NDArray[np.float64]) -> NDArray[np.bool_]:
@@ -349,6 +398,8 @@ def normalize(
     -----
     StarvedPixelsWarning
         If more than a thousandth of the pixels were clipped.
+    SaturatedPixelsWarning
+        If more than a thousandth of the pixels were at the full scale of the camera.
 
     Examples
     --------

@@ -15,17 +15,19 @@ from typing import Final, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from zoneplate.analysis.accumulator import Accumulator, DeviceName, Selection, new_accumulator
 from zoneplate.analysis.angles import PlannedViews, angular_weights, check_angles
-from zoneplate.analysis.backprojection import available_threads, backproject, warm_up
+from zoneplate.analysis.backprojection import available_threads
 from zoneplate.analysis.filters import FilterName, filter_frames, filter_response
+from zoneplate.analysis.memory import (
+    DEFAULT_KEEP_LIMIT_BYTES,
+    batch_frames,
+    check_memory,
+    keeps_frames,
+    reconstruction_bytes,
+)
 from zoneplate.analysis.projections import ReconstructionError, as_frames, check_center
-
-DEFAULT_KEEP_LIMIT_BYTES: Final = 1 << 30
-"""Projections are kept up to this much: binning 2 (786 frames of 512 x 512, 0.8 GB) still fits."""
-
-_BATCH_BYTES: Final = 64 << 20
-_BATCH_FRAMES: Final = 16
-"""Frames that share one pass over the volume; beyond 16 nothing more is gained (measured)."""
+from zoneplate.analysis.region import Region
 
 _DEFER_ABOVE_BYTES: Final = 32 << 20
 """Volumes beyond the caches wait for a full batch of frames before each pass (2-3 times faster);
@@ -48,12 +50,12 @@ class OrthogonalSlices(NamedTuple):
 
     Attributes
     ----------
-    zx : ndarray, shape (columns, columns)
+    zx : ndarray, shape (depth, width)
         Across the rotation axis, at row `rows // 2`.
-    yx : ndarray, shape (rows, columns)
-        Facing the beam at theta = 0, at depth `columns // 2`.
-    yz : ndarray, shape (rows, columns)
-        Seen along x, at column `columns // 2`.
+    yx : ndarray, shape (rows, width)
+        Facing the beam at theta = 0, at depth `depth // 2`.
+    yz : ndarray, shape (rows, depth)
+        Seen along x, at column `width // 2`.
     """
 
     zx: NDArray[np.float32]
@@ -96,11 +98,22 @@ class StreamingReconstruction:
     keep_limit_bytes : int
         Memory for keeping projections, which `recenter`, replacing an index and scans without
         `angles_hint` need.
+    region : tuple of 3 slices, optional
+        Part of the volume to reconstruct, indexed [y, z, x] in whole voxels; everything by
+        default. What it holds is what the whole volume would hold there.
+    memory_limit_bytes : int, optional
+        Refuse to begin if `memory_bytes` is more; what the computer has free by default.
+    device : {"auto", "cpu", "gpu"}
+        Where the volume grows; `auto` takes a graphics card for large volumes if there is one.
 
     Raises
     ------
     ReconstructionError
-        For a shape, centre or pixel size that make no sense.
+        For a shape, centre, region or pixel size that make no sense.
+    MemoryLimitError
+        A ReconstructionError: the memory does not suffice.
+    NoGpuError
+        If a graphics card is asked for and there is none.
     AngleError
         If `angles_hint` is not usable, for example in degrees.
 
@@ -127,6 +140,9 @@ class StreamingReconstruction:
         *,
         threads: int | None = None,
         keep_limit_bytes: int = DEFAULT_KEEP_LIMIT_BYTES,
+        region: tuple[slice, slice, slice] | None = None,
+        memory_limit_bytes: int | None = None,
+        device: DeviceName = "auto",
     ) -> None:
         rows, columns = (int(n) for n in shape)
         if rows < 1 or columns < 2:
@@ -140,22 +156,40 @@ class StreamingReconstruction:
         filter_response(2, filter)  # refuses unknown names
         self._threads = available_threads(threads)
         self._plan = None if angles_hint is None else PlannedViews(angles_hint)
-        self._frame_bytes = rows * columns * np.dtype(np.float32).itemsize
+        self._region = Region.of(region, self._shape)
+        self._frame_bytes = self._region.shape[0] * columns * np.dtype(np.float32).itemsize
         self._keep_limit_bytes = keep_limit_bytes
-        self._keeps_frames = (
-            self._plan is None or self._plan.planned.sum() * self._frame_bytes <= keep_limit_bytes
+        planned = 0 if self._plan is None else int(self._plan.planned.sum())
+        self._keeps_frames = keeps_frames(self._frame_bytes, planned, keep_limit_bytes)
+        self._memory_bytes = reconstruction_bytes(
+            (self._region.shape[0], columns),
+            planned or keep_limit_bytes // self._frame_bytes,  # without a plan, as many as may be
+            volume_shape=self._region.shape,
+            keep_limit_bytes=keep_limit_bytes,
         )
+        # Without a plan nobody knows how many there will be: only what is certain is refused.
+        certain = self._memory_bytes if planned else 4 * math.prod(self._region.shape)
+        check_memory(certain, memory_limit_bytes)
         self._frames: dict[Hashable, _Frame] = {}
-        self._accumulator = self._zeros()
-        self._handed_out = False
-        self._scaled: NDArray[np.float32] | None = None
+        self._accumulator: Accumulator = new_accumulator(
+            self._region.shape, self._region.circle, self._threads, device
+        )
         self._lock = threading.RLock()
-        warm_up()
 
     @property
     def shape(self) -> tuple[int, int, int]:
-        """Shape of the volume, (rows, columns, columns) for [y, z, x]."""
-        return (self._shape[0], self._shape[1], self._shape[1])
+        """Shape of the volume, [y, z, x]: (rows, columns, columns) or that of the region."""
+        return self._region.shape
+
+    @property
+    def memory_bytes(self) -> int:
+        """Upper bound of the memory that this takes, see `reconstruction_bytes`."""
+        return self._memory_bytes
+
+    @property
+    def keeps_frames(self) -> bool:
+        """Whether projections are kept, so that `recenter` and replacing one are possible."""
+        return self._keeps_frames
 
     @property
     def center(self) -> float:
@@ -210,7 +244,8 @@ class StreamingReconstruction:
                 check_angles(np.concatenate([self.angles_rad, angles]))
             self._check_memory(keys, views)
             for frame, angle, key, view in zip(frames, angles, keys, views, strict=True):
-                self._store(key, _Frame(float(angle), view, frame.copy()))
+                part = frame[self._region.rows].copy()
+                self._store(key, _Frame(float(angle), view, part))
             # Without a plan each frame changes the weights of others: wait until somebody reads.
             if self._plan is not None:
                 self._bring_up_to_date(whole_batches=self._accumulator.nbytes > _DEFER_ABOVE_BYTES)
@@ -224,16 +259,7 @@ class StreamingReconstruction:
         """
         with self._lock:
             self._bring_up_to_date()
-            scale = self._scale()
-            if scale == 1.0:
-                self._handed_out = True
-                volume = self._accumulator.transpose(2, 0, 1)
-            else:
-                if self._scaled is None:
-                    self._scaled = self._accumulator * np.float32(scale)
-                volume = self._scaled.transpose(2, 0, 1)
-            volume.flags.writeable = False
-            return volume
+            return self._accumulator.whole(self._scale())
 
     def slices(self) -> OrthogonalSlices:
         """Three orthogonal slices through the centre, without touching the rest of the volume.
@@ -244,21 +270,17 @@ class StreamingReconstruction:
         """
         with self._lock:
             self._bring_up_to_date()
-            scale = np.float32(self._scale())
-            volume = self._accumulator.transpose(2, 0, 1)
-            y, z, x = (n // 2 for n in volume.shape)
-            return OrthogonalSlices(
-                zx=np.multiply(volume[y], scale, order="C"),
-                yx=np.multiply(volume[:, z], scale, order="C"),
-                yz=np.multiply(volume[:, :, x], scale, order="C"),
-            )
+            scale, every = self._scale(), slice(None)
+            y, z, x = (n // 2 for n in self.shape)
+            cuts: tuple[Selection, ...] = ((y, every, every), (every, z, every), (every, every, x))
+            return OrthogonalSlices(*(self._accumulator.cut(cut, scale) for cut in cuts))
 
     def copy(self) -> NDArray[np.float32]:
         """Snapshot of `volume` as a writable, C-contiguous array of its own.
 
         Returns
         -------
-        ndarray of float32, shape (rows, columns, columns)
+        ndarray of float32, the shape of the volume
         """
         return np.array(self.volume, order="C")
 
@@ -283,12 +305,6 @@ class StreamingReconstruction:
                 raise FramesNotKeptError(self._not_kept("move the rotation centre"))
             self._center = center
             self._discard_volume()
-
-    def _zeros(self) -> NDArray[np.float32]:
-        rows, columns = self._shape
-        # Filled, not np.zeros: the pages are then there before the first frame has to wait for
-        # them (10 s for a volume of 1024^3).
-        return np.full((columns, columns, rows), 0, dtype=np.float32)
 
     def _not_kept(self, action: str) -> str:
         return (
@@ -325,9 +341,7 @@ class StreamingReconstruction:
             self._accumulate([(old, 0.0)])
 
     def _discard_volume(self) -> None:
-        self._accumulator = self._zeros()
-        self._handed_out = False
-        self._scaled = None
+        self._accumulator.clear()
         for frame in self._frames.values():
             frame.applied = 0.0
 
@@ -354,27 +368,21 @@ class StreamingReconstruction:
             # Starting again is cheaper than correcting, and leaves no rounding behind.
             self._discard_volume()
             stale = self._stale()
-        size = max(1, min(_BATCH_FRAMES, _BATCH_BYTES // self._frame_bytes))
+        size = batch_frames(self._frame_bytes)
         end = len(stale) // size * size if whole_batches else len(stale)
         for start in range(0, end, size):
             self._accumulate(stale[start : min(start + size, end)])
 
     def _accumulate(self, changes: Sequence[tuple[_Frame, float]]) -> None:
         """Bring frames to new weights in the volume."""
-        if self._handed_out:  # somebody reads this memory: leave it to them
-            self._accumulator = self._accumulator.copy()
-            self._handed_out = False
-        self._scaled = None
         middle = (self._shape[1] - 1) / 2
         margin = math.ceil(abs(self._center - middle)) + 1
         absorption = np.stack([_absorption(frame) for frame, _ in changes])
-        backproject(
-            self._accumulator,
+        self._accumulator.add(
             filter_frames(absorption, self._filter, margin, self._threads),
             np.array([frame.angle_rad for frame, _ in changes]),
             np.array([weight - frame.applied for frame, weight in changes]) / self._pixel_um,
             self._center + margin,
-            self._threads,
         )
         for frame, weight in changes:
             frame.applied = weight

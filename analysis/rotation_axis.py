@@ -215,12 +215,26 @@ def find_center(projections: ArrayLike, angles_rad: ArrayLike) -> RotationCenter
         For unusable input.
     """
     frames, angles = _checked_scan(projections, angles_rad)
-    separation = np.abs(angles[:, np.newaxis] - angles)
+    pair = nearest_pair(angles)
+    if pair is not None:
+        return find_rotation_center(frames[pair[0]], frames[pair[1]])
+    return refine_rotation_center(frames, angles, _coarse_center(frames, angles))
+
+
+def nearest_pair(angles_rad: NDArray[np.float64]) -> tuple[int, int] | None:
+    """Return the two projections that are nearest to half a turn apart; None if none are near.
+
+    Parameters
+    ----------
+    angles_rad : ndarray of float64, shape (n,)
+        Angles in radians; near is within half a mean step.
+    """
+    separation = np.abs(angles_rad[:, np.newaxis] - angles_rad)
     mismatch = np.abs(np.mod(separation, 2 * math.pi) - math.pi)
     i, j = np.unravel_index(int(mismatch.argmin()), mismatch.shape)
-    if mismatch[i, j] <= math.pi / len(angles) / 2:
-        return find_rotation_center(frames[i], frames[j])
-    return refine_rotation_center(frames, angles, _coarse_center(frames, angles))
+    if mismatch[i, j] > math.pi / len(angles_rad) / 2:
+        return None
+    return int(i), int(j)
 
 
 def _checked_scan(

@@ -17,7 +17,9 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.ndimage import gaussian_filter
 
 from .filters import FilterName
+from .growing_volume import GrowingVolume
 from .jumps import Jump, likeliest_jump
+from .memory import DEFAULT_KEEP_LIMIT_BYTES
 from .particles import measure_particles, measure_voids
 from .quality import signal_to_noise, transmission_statistics
 from .reconstruction import StreamingReconstruction
@@ -30,6 +32,7 @@ from .rotation_axis import (
 )
 from .segmentation import Segmentation, segment
 from .summary import MINIMUM_VOID_UM, summarize
+from .tomogram_limits import limits, measurable, needed_projections, spread_over
 from .views import Projection, Views
 
 Frame = NDArray[Any]
@@ -39,14 +42,6 @@ MINIMUM_CONTRAST_PER_UM = 0.01
 
 SAME_VIEW_TOLERANCE_DEG = 0.1
 """How far from half a turn two projections may be and still show the rotation axis as a pair."""
-
-MEASURABLE_SHARE = 0.1
-"""Below this share of the projections that the Crowther criterion asks for, shapes in the volume
-are those of the artefacts: nothing is measured."""
-
-COMFORTABLE_SHARE = 0.35
-"""Below this share the tables come with a warning (36 of 201 views: void Dice 0.74 against 0.88
-of 141)."""
 
 LOW_SNR = 7.0
 """Below this signal-to-noise ratio voids of the minimum size are not told from noise."""
@@ -59,8 +54,6 @@ VERY_LOW_SNR = 5.0
 
 SMOOTHING_VOXELS = 1.0
 """Standard deviation of that smoothing; voids below four voxels do not survive it."""
-
-LIMITED_RANGE_DEG = 170.0
 
 FACES_COLUMN = "surface_area_faces_um2"
 """Column with the area counted in voxel faces, beside the unbiased `surface_area_um2`."""
@@ -162,6 +155,9 @@ class TomogramAnalysis:
         Fainter things are no particles; 0 where the scale is not known.
     filter
         Of the reconstruction.
+    keep_limit_bytes
+        Volumes of scans larger than this cannot be corrected in place: they are made again, when
+        the scan is finished and if that is needed, and previews have a coarser one.
     frames_per_view
         Frames that are planned at each angle.
 
@@ -182,6 +178,7 @@ class TomogramAnalysis:
         minimum_void_um: float = MINIMUM_VOID_UM,
         minimum_contrast_per_um: float = MINIMUM_CONTRAST_PER_UM,
         filter: FilterName = "ramp",
+        keep_limit_bytes: int = DEFAULT_KEEP_LIMIT_BYTES,
         frames_per_view: int = 1,
     ) -> None:
         self.minimum_contrast_per_um = minimum_contrast_per_um
@@ -198,14 +195,14 @@ class TomogramAnalysis:
         self.views = Views(already_normalized=already_normalized, frames_per_view=frames_per_view)
         self._pending: list[int] = []
         self._in_volume: set[int] = set()
-        self._outdated = False
         self._center: RotationCenter | None = None
-        self._reconstruction = self._new_reconstruction()
+        self._keep_limit_bytes = keep_limit_bytes
+        self._volume = GrowingVolume(self._new_reconstruction, shape)
 
     @property
     def projections(self) -> int:
         """How many projections are in the volume."""
-        return self._reconstruction.count
+        return self._volume.fine.count
 
     @property
     def planned(self) -> int:
@@ -215,7 +212,7 @@ class TomogramAnalysis:
     @property
     def reconstruction(self) -> StreamingReconstruction:
         """The volume that grows."""
-        return self._reconstruction
+        return self._volume.fine
 
     def add_reference(
         self,
@@ -272,18 +269,19 @@ class TomogramAnalysis:
         """
         if not self._pending or not self.views.has_references:
             return 0
-        self._outdated = self._outdated or (bool(self._in_volume) and not self.views.fresh)
+        self._note_new_references()
         views, self._pending = list(dict.fromkeys(self._pending)), []
-        self._add(views)
         if self._center is None:
-            self._find_center_of_pair()
+            # Before they are added: a volume that is too large to be centred again is made once.
+            self._find_center_of_pair(sorted(self._in_volume.union(views)))
+        self._add(views)
         return len(views)
 
     def preview(self) -> Preview | None:
         """Segment and measure what is there; None while that is too little to see anything."""
-        if self.projections < min(PREVIEW_SHARE * self._needed(), self.planned):
+        if self.projections < min(PREVIEW_SHARE * needed_projections(self.shape[1]), self.planned):
             return None
-        *_, summary = self._measure(self._reconstruction.volume)
+        *_, summary = self._measure(self._volume.shown.volume, self._volume.factor)
         return Preview(self.projections, self.planned, summary)
 
     def finish(self, progress: Callable[[str], None] = lambda _: None) -> Tomogram:
@@ -305,7 +303,7 @@ class TomogramAnalysis:
         """
         # A view that was broken off in the middle counts with the frames it has.
         self._pending += [view for view in self.views.members if view not in self._in_volume]
-        self._outdated = self._outdated or (bool(self._in_volume) and not self.views.fresh)
+        self._note_new_references()
         self.process()
         views = sorted(self.views.members)
         if not views or not self.views.has_references:
@@ -314,15 +312,17 @@ class TomogramAnalysis:
         angles_deg = np.array([self.views.angle_deg(view) for view in views])
         progress("finding the rotation axis")
         frames = self.views.absorption(views, notes)
-        if self._outdated:
-            self._reconstruction = self._new_reconstruction()
-            self._reconstruction.add(frames, np.deg2rad(angles_deg), index=views)
-        center = self._final_center(frames, np.deg2rad(angles_deg), notes)
+        angles_rad = np.deg2rad(angles_deg)
+        center = self._final_center(frames, angles_rad, notes)
         progress("reconstructing")
-        self._reconstruction.recenter(center.column)
-        volume = self._reconstruction.copy()
+        self._volume.recenter(center.column)
+        if self._volume.outdated:
+            self._volume.rebuild(center.column)
+            places = {view: place for place, view in enumerate(views)}
+            self._volume.add(lambda some: frames[[places[v] for v in some]], views, angles_rad)
+        volume = self._volume.fine.copy()
         progress("measuring particles and voids")
-        notes += self._limits(angles_deg)
+        notes += limits(angles_deg, self.shape[1])
         jump = self._jump(views, frames, angles_deg, notes)
         segmentation, particles, voids, summary = self._measure(volume)
         snr = signal_to_noise(volume, segmentation)
@@ -338,7 +338,7 @@ class TomogramAnalysis:
             segmentation, particles, voids, summary = self._measure(
                 treated, minimum_void_voxels=LOW_SNR_VOID_VOXELS, seal_voxels=int(noisy)
             )
-        if not self._measurable(len(views)):
+        if not measurable(angles_deg, self.shape[1]):
             particles, voids = particles.iloc[:0].copy(), voids.iloc[:0].copy()
             summary = summarize(particles, voids, minimum_void_um=self.minimum_void_um)
         # The study's areas, by counting voxel faces, stand beside ours.
@@ -346,7 +346,7 @@ class TomogramAnalysis:
             faces = measure(segmentation, self.pixel_um, "faces")["surface_area_um2"]
             table[FACES_COLUMN] = faces.loc[table.index]
         transmission = np.exp(-frames)
-        shown = _spread_over(angles_deg)
+        shown = spread_over(angles_deg)
         return Tomogram(
             volume=volume,
             segmentation=segmentation,
@@ -367,23 +367,29 @@ class TomogramAnalysis:
             warnings=notes,
         )
 
-    def _new_reconstruction(self) -> StreamingReconstruction:
+    def _new_reconstruction(self, factor: int, column: float | None) -> StreamingReconstruction:
+        rows, columns = self.shape
+        axis = (columns - 1) / 2 if column is None else column
         return StreamingReconstruction(
-            self.shape,
+            (rows // factor, columns // factor),
             angles_hint=np.deg2rad(self._planned_deg) if self._planned_deg is not None else None,
-            center=self._center.column if self._center is not None else None,
-            pixel_um=self.pixel_um,
+            center=(axis + 0.5) / factor - 0.5,
+            pixel_um=self.pixel_um * factor,
             filter=self._filter,
+            keep_limit_bytes=self._keep_limit_bytes,
         )
+
+    def _note_new_references(self) -> None:
+        if self._in_volume and not self.views.fresh:
+            self._volume.outdated = True
 
     def _add(self, views: Sequence[int]) -> None:
         angles_rad = np.deg2rad([self.views.angle_deg(view) for view in views])
-        self._reconstruction.add(self.views.absorption(views), angles_rad, index=list(views))
+        self._volume.add(self.views.absorption, views, angles_rad)
         self._in_volume.update(views)
 
-    def _find_center_of_pair(self) -> None:
+    def _find_center_of_pair(self, views: Sequence[int]) -> None:
         """Centre the volume as soon as two projections half a turn apart are there."""
-        views = sorted(self._in_volume)
         angles_deg = np.array([self.views.angle_deg(view) for view in views])
         low, high = int(angles_deg.argmin()), int(angles_deg.argmax())
         if abs(angles_deg[high] - angles_deg[low] - 180.0) > SAME_VIEW_TOLERANCE_DEG:
@@ -393,12 +399,14 @@ class TomogramAnalysis:
             self._center = find_rotation_center(pair[0], pair[1])
         except RotationCenterError:
             return
-        self._reconstruction.recenter(self._center.column)
+        self._volume.recenter(self._center.column)
 
     def _final_center(
         self, frames: Frame, angles_rad: ArrayLike, notes: list[str]
     ) -> RotationCenter:
         try:
+            if len(frames) < 2:
+                raise RotationCenterError("one projection shows no axis")
             return find_center(frames, angles_rad)
         except RotationCenterError as error:
             middle = (self.shape[1] - 1) / 2
@@ -409,18 +417,19 @@ class TomogramAnalysis:
             return self._center or RotationCenter(middle, math.inf)
 
     def _measure(
-        self, volume: Frame, **options: Any
+        self, volume: Frame, factor: int = 1, **options: Any
     ) -> tuple[Segmentation, pd.DataFrame, pd.DataFrame, dict[str, Any]]:
+        voxel_um = self.pixel_um * factor
         segmentation = segment(
             volume,
-            self.pixel_um,
+            voxel_um,
             center_um=self.center_um,
             minimum_contrast_per_um=self.minimum_contrast_per_um,
             field_radius_um=self._field_radius_um(),
             **options,
         )
-        particles = measure_particles(segmentation, self.pixel_um)
-        voids = measure_voids(segmentation, self.pixel_um)
+        particles = measure_particles(segmentation, voxel_um)
+        voids = measure_voids(segmentation, voxel_um)
         summary = summarize(particles, voids, minimum_void_um=self.minimum_void_um)
         return segmentation, particles, voids, summary
 
@@ -447,42 +456,5 @@ class TomogramAnalysis:
     def _field_radius_um(self) -> float:
         """Return how far from the axis every angle was seen."""
         columns = self.shape[1]
-        column = self._reconstruction.center
+        column = self._volume.fine.center
         return (min(column, columns - 1 - column) + 0.5) * self.pixel_um
-
-    def _needed(self) -> int:
-        return round(math.pi / 2 * self.shape[1])
-
-    def _measurable(self, projections: int) -> bool:
-        return projections >= MEASURABLE_SHARE * self._needed()
-
-    def _limits(self, angles_deg: NDArray[np.float64]) -> list[str]:
-        """Say what the number and the range of the projections can and cannot give."""
-        notes: list[str] = []
-        count, needed = len(angles_deg), self._needed()
-        span_deg = float(np.ptp(angles_deg))
-        if not self._measurable(count):
-            notes.append(
-                f"{count} projections can show the radiographs and roughly where dense parts are; "
-                f"they cannot give shapes, volumes or voids: a field {self.shape[1]} pixels wide "
-                f"needs about {needed} projections, so nothing was measured"
-            )
-        elif count < COMFORTABLE_SHARE * needed:
-            notes.append(
-                f"{count} projections are few for a field {self.shape[1]} pixels wide (about "
-                f"{needed} resolve every pixel): streaks blur small voids"
-            )
-        if span_deg < LIMITED_RANGE_DEG:
-            notes.append(
-                f"the angles span {span_deg:.0f} degrees of 180: what points along the missing "
-                "directions is drawn out and too faint"
-            )
-        return notes
-
-
-def _spread_over(angles_deg: NDArray[np.float64], count: int = 7) -> NDArray[np.intp]:
-    """Return indices of about `count` projections evenly spread over the range of angles."""
-    wanted = np.linspace(angles_deg.min(), angles_deg.max(), min(count, len(angles_deg)))
-    nearest = np.abs(angles_deg[None, :] - wanted[:, None]).argmin(axis=1)
-    _, first = np.unique(nearest, return_index=True)
-    return nearest[np.sort(first)]

@@ -24,7 +24,8 @@ from zoneplate.acquisition.live import FrameReader, angle_of
 from zoneplate.acquisition.runs import RunRecord
 from zoneplate.analysis import summarize
 from zoneplate.analysis.stopping import Look, StopRule
-from zoneplate.analysis.tomogram import COMFORTABLE_SHARE, Tomogram, TomogramAnalysis
+from zoneplate.analysis.tomogram import Tomogram, TomogramAnalysis
+from zoneplate.analysis.tomogram_limits import COMFORTABLE_SHARE
 from zoneplate.devices.optics import projections_needed
 from zoneplate.plans import tomography
 from zoneplate.plans.stopping import pass_ends

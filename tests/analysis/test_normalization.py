@@ -10,6 +10,7 @@ from zoneplate.analysis.normalization import (
     DEFAULT_MINIMUM_TRANSMISSION,
     FlatField,
     NormalizationError,
+    SaturatedPixelsWarning,
     StarvedPixelsWarning,
     absorption,
     edge_scale,
@@ -184,3 +185,31 @@ def test_ring_removal_refuses_too_few_projections():
         remove_rings(np.zeros((7, 4, 5)))
     with pytest.raises(ReconstructionError, match="positive"):
         remove_rings(np.zeros((30, 4, 5)), smoothing_columns=0)
+
+
+# A camera that saturates
+
+
+def test_saturated_pixels_take_their_neighbours_and_are_said(camera):
+    counts, flat, dark, truth = camera
+    counts = counts.round().astype(np.uint16)
+    counts[1, 4:6, 20] = 65535  # a cosmic ray through the camera
+    with pytest.warns(SaturatedPixelsWarning, match="2 of 1860 values are at the camera's full"):
+        found = normalize(counts, flat.astype(np.uint16), dark.astype(np.uint16))
+    np.testing.assert_allclose(found, truth, atol=0.12)
+    field = FlatField.from_references(flat.astype(np.uint16))
+    assert field.saturated(counts) == 2
+    assert FlatField.from_references(flat).saturated(counts) == 0  # nobody knows the full scale
+    assert FlatField.from_references(flat, full_scale=9999).full_scale == 9999
+
+
+def test_pixel_that_saturates_in_a_flat_is_bad(camera):
+    counts, flat, dark, truth = camera
+    flats = np.stack([flat, flat]).astype(np.uint16)
+    flats[1, 3, 3] = 65535
+    field = FlatField.from_references(flats, dark)
+    assert field.bad[3, 3]
+    assert field.bad.sum() == 1
+    np.testing.assert_allclose(normalize(counts, flats, dark), truth, atol=0.12)
+    with pytest.raises(NormalizationError, match="overexposed"):
+        FlatField.from_references(np.full((2, *SHAPE), 65535, dtype=np.uint16))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from zoneplate.analysis.reconstruction import StreamingReconstruction
 from zoneplate.analysis.tomogram import TomogramAnalysis
 
 ROWS, COLUMNS, PIXEL_UM, VIEWS = 40, 72, 0.5, 113
@@ -115,3 +116,73 @@ def test_too_few_projections_are_said_in_words(frames, keep, said):
 def test_nothing_to_analyse_is_one_clear_error(frames):
     with pytest.raises(ValueError, match="projections or flats are missing"):
         analysis_of(frames).finish()
+
+
+# Scans whose projections are too large to keep filtered and ready (binning 1)
+
+
+def large(frames, order, block: int) -> TomogramAnalysis:
+    """Analyse a scan whose volume cannot be corrected, a block of frames at a time."""
+    angles, counts, flats, darks = frames
+    analysis = analysis_of(frames, keep_limit_bytes=1000)
+    for kind, stack in (("dark", darks), ("flat", flats)):
+        for number, frame in enumerate(stack):
+            analysis.add_reference(kind, number, frame)
+    for start in range(0, len(order), block):
+        for index in order[start : start + block].tolist():
+            analysis.add_projection(index, counts[index], float(angles[index]))
+        analysis.process()
+    return analysis
+
+
+@pytest.fixture(scope="module")
+def kept(frames):
+    analysis = analysis_of(frames)
+    feed(analysis, frames)
+    return analysis.finish()
+
+
+def assert_like(tomogram, kept):
+    assert np.abs(tomogram.volume - kept.volume).max() < 0.01 * np.abs(kept.volume).max()
+    assert tomogram.rotation_center.column == pytest.approx(kept.rotation_center.column, abs=0.02)
+    assert len(tomogram.particles) == len(kept.particles)
+
+
+def test_large_scan_is_recentred_although_its_frames_are_not_kept(frames, kept):
+    """In sequence the pair that tells the axis is complete only with the last frame."""
+    analysis = large(frames, np.arange(VIEWS), block=32)
+    assert not analysis.reconstruction.keeps_frames
+    assert_like(analysis.finish(), kept)
+
+
+def test_large_scan_that_begins_with_its_pair_is_made_once(frames, kept, monkeypatch):
+    added = []
+    add = StreamingReconstruction.add
+
+    def counted(self, projections, angles_rad, index=None):
+        added.extend(index)
+        add(self, projections, angles_rad, index)
+
+    monkeypatch.setattr(StreamingReconstruction, "add", counted)
+    order = np.concatenate([[0, VIEWS - 1], np.arange(1, VIEWS - 1)])
+    assert_like(large(frames, order, block=2).finish(), kept)
+    assert sorted(added) == list(range(VIEWS))
+
+
+def test_spoiled_frame_of_a_large_scan_leaves_no_trace(frames, kept):
+    angles, counts, flats, darks = frames
+    spoiled = (angles, [counts[0] * 0 + 200, *counts[1:]], flats, darks)
+    analysis = large(spoiled, np.arange(VIEWS), block=16)
+    analysis.add_projection(0, counts[0], float(angles[0]))
+    analysis.process()
+    assert_like(analysis.finish(), kept)
+
+
+def test_large_scan_is_previewed_in_a_coarser_volume(frames, monkeypatch):
+    monkeypatch.setattr("zoneplate.analysis.growing_volume.PREVIEW_COLUMNS", 40)
+    interlaced = np.concatenate([np.arange(offset, VIEWS, 4) for offset in (0, 2, 1, 3)])
+    analysis = large(frames, interlaced[:60], block=8)
+    preview = analysis.preview()
+    assert preview is not None
+    assert preview.summary["particles"]["count"] == 2
+    assert analysis.reconstruction.shape == (ROWS, COLUMNS, COLUMNS)

@@ -1,0 +1,103 @@
+"""Scans that are wrong: each ends in one clear error or in a result that says what it lacks."""
+
+import numpy as np
+import pytest
+
+from zoneplate.analysis import TomogramAnalysis, reconstruct
+from zoneplate.analysis.angles import AngleError
+from zoneplate.analysis.normalization import NormalizationError
+
+ROWS, COLUMNS, VIEWS = 10, 32, 41
+ANGLES = np.linspace(-90, 90, VIEWS)
+FLAT = np.full((ROWS, COLUMNS), 5000)
+DARK = np.full((ROWS, COLUMNS), 100)
+
+
+def ball(angles_deg=ANGLES):
+    u, v = np.arange(COLUMNS) - 15.5, np.arange(ROWS) - 4.5
+    squared = 16 - (u - 3 * np.cos(np.deg2rad(angles_deg))[:, None, None]) ** 2 - v[:, None] ** 2
+    noise = np.random.default_rng(0).normal(0, 20, (len(angles_deg), ROWS, COLUMNS))
+    return 100 + 4900 * np.exp(-0.09 * np.sqrt(np.maximum(squared, 0))) + noise
+
+
+def finished(angles_deg=ANGLES, counts=None, flats=(FLAT,), darks=(DARK,), planned=None):
+    analysis = TomogramAnalysis((ROWS, COLUMNS), 0.5, planned_angles_deg=planned)
+    for kind, stack in (("flat", flats), ("dark", darks)):
+        for number, frame in enumerate(stack):
+            analysis.add_reference(kind, number, frame)
+    counts = ball(angles_deg) if counts is None else counts
+    for number, (frame, angle) in enumerate(zip(counts, angles_deg, strict=True)):
+        analysis.add_projection(number, frame, float(angle))
+    analysis.process()
+    return analysis.finish()
+
+
+def test_good_scan_is_measured():
+    assert len(finished().particles) == 1
+
+
+def test_angles_in_degrees_are_said_to_be_degrees():
+    with pytest.raises(AngleError, match="look like degrees"):
+        reconstruct(np.zeros((VIEWS, ROWS, COLUMNS)), ANGLES)
+
+
+def test_angles_in_radians_where_degrees_belong_are_said_to_span_little():
+    tomogram = finished(np.deg2rad(ANGLES))
+    assert any("span 3 degrees of 180" in note for note in tomogram.warnings)
+
+
+def test_frame_with_nan_is_refused():
+    counts = ball()
+    counts[7, 3, 3] = np.nan
+    with pytest.raises(NormalizationError, match="projections hold NaN"):
+        finished(counts=counts)
+
+
+def test_frame_of_another_shape_is_refused():
+    with pytest.raises(NormalizationError, match=r"10, 31\) but the references"):
+        finished(counts=ball()[:, :, 1:])
+
+
+def test_scan_without_flats_is_refused():
+    with pytest.raises(ValueError, match="flats are missing"):
+        finished(flats=())
+
+
+def test_flats_that_are_no_brighter_than_the_darks_are_refused():
+    with pytest.raises(NormalizationError, match="no flat pixel is above the dark"):
+        finished(flats=(DARK,), darks=(FLAT,))
+
+
+def test_flat_below_the_dark_in_a_few_pixels_costs_those_pixels():
+    flat = FLAT.copy()
+    flat[4, 10:12] = 50
+    assert len(finished(flats=(flat,)).particles) == 1
+
+
+def test_angle_taken_twice_counts_once():
+    twice = np.concatenate([ANGLES, np.full(20, ANGLES[10])])
+    once, again = finished(), finished(twice)
+    assert again.projections == VIEWS + 20
+    difference = np.abs(once.volume - again.volume).max()
+    assert difference < 0.1 * once.volume.max()
+
+
+def test_all_projections_at_one_angle_are_measured_as_nothing():
+    tomogram = finished(np.zeros(VIEWS))
+    assert any("span 0 degrees" in note for note in tomogram.warnings)
+    assert tomogram.particles.empty
+
+
+def test_single_projection_is_shown_and_not_measured():
+    tomogram = finished(np.array([12.0]))
+    assert tomogram.projections == 1
+    assert tomogram.particles.empty
+    assert any("the rotation axis was not found" in note for note in tomogram.warnings)
+    assert any("nothing was measured" in note for note in tomogram.warnings)
+    volume = reconstruct(np.ones((1, ROWS, COLUMNS)), [0.2])
+    assert np.isfinite(volume).all()
+
+
+def test_angle_that_is_not_planned_is_refused():
+    with pytest.raises(AngleError, match="planned"):
+        finished(np.array([0.0, 45.0]), planned=[0.0, 1.0, 2.0])
