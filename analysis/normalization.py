@@ -97,7 +97,7 @@ class FlatField:
             If references are missing, not finite, differ in shape, or no flat is above the dark.
         """
         flat = _average(flats, "flats")
-        limit = _full_scale(flats) if full_scale is None else float(full_scale)
+        limit = full_scale_of(flats) if full_scale is None else float(full_scale)
         saturated = (np.reshape(flats, (-1, *flat.shape)) >= limit).any(axis=0)
         dark = np.zeros_like(flat) if darks is None else _average(darks, "darks")
         if dark.shape != flat.shape:
@@ -236,7 +236,8 @@ def _average(frames: ArrayLike, name: str) -> NDArray[np.float64]:
     return stack.mean(axis=0, dtype=np.float64)
 
 
-def _full_scale(frames: ArrayLike) -> float:
+def full_scale_of(frames: ArrayLike) -> float:
+    """Return the counts at which a camera of this type saturates; infinite if it does not say."""
     kind = np.asarray(frames).dtype
     known = kind.kind == "u" and kind.itemsize <= 2  # cameras; wider types are sums or copies
     return float(np.iinfo(kind).max) if known else math.inf

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import ndimage
 
-from .normalization import FlatField, NormalizationError
+from .normalization import FlatField, NormalizationError, full_scale_of
 
 SMOOTH_SHARE: Final = 1 / 16
 """Standard deviation, as a share of the field, over which the change of the illumination is
@@ -138,7 +138,11 @@ class ReferenceSeries:
         counts = np.array([len(block) for block in blocks], dtype=np.float64)
         mean = np.tensordot(counts / counts.sum(), np.stack(nets), axes=1)
         dark = self._dark(self._exposure_s)
-        self.field = FlatField.from_references((mean + dark)[np.newaxis], dark[np.newaxis])
+        self.field = FlatField.from_references(
+            (mean + dark)[np.newaxis],
+            dark[np.newaxis],
+            full_scale=full_scale_of(flats[0].counts),
+        )
         self.drift: FlatDrift | None = None
         self._times_s = np.zeros(1)
         self._ratios: NDArray[np.float32] | None = None

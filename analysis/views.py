@@ -10,13 +10,15 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .normalization import StarvedPixelsWarning, absorption
+from .normalization import SaturatedPixelsWarning, StarvedPixelsWarning, absorption
 from .references import FlatDrift, ReferenceFrame, ReferenceSeries
 
 Frame = NDArray[Any]
 
 SAME_ANGLE_SHARE: Final = 0.02
 """Angles that differ by less than this share of the smallest step are one angle, read twice."""
+
+PIXEL_WARNINGS: Final = (StarvedPixelsWarning, SaturatedPixelsWarning)
 
 MOST_TOGETHER: Final = 100
 """Frames at one angle that are looked for."""
@@ -114,15 +116,16 @@ class Views:
             return self._averaged(views, raw.astype(np.float32), exposures_s)
         series = self._current_series()
         times_s = [self.raw[number].time_s for number in numbers]
-        transmission = series.transmission(raw, times_s, exposures_s)
         with warnings.catch_warnings(record=True) as caught:
-            warnings.simplefilter("always", StarvedPixelsWarning)
+            for kind in PIXEL_WARNINGS:
+                warnings.simplefilter("always", kind)
+            transmission = series.transmission(raw, times_s, exposures_s)
             result = absorption(self._averaged(views, transmission, exposures_s))
         if notes is not None:
             notes.extend(
                 str(warning.message)
                 for warning in caught
-                if issubclass(warning.category, StarvedPixelsWarning)
+                if issubclass(warning.category, PIXEL_WARNINGS)
             )
             unknown = series.without_dark(exposures_s)
             if unknown:

@@ -101,3 +101,12 @@ def test_single_projection_is_shown_and_not_measured():
 def test_angle_that_is_not_planned_is_refused():
     with pytest.raises(AngleError, match="planned"):
         finished(np.array([0.0, 45.0]), planned=[0.0, 1.0, 2.0])
+
+
+def test_saturated_pixels_are_replaced_and_said():
+    counts = ball().round().astype(np.uint16)
+    counts[:, 2, 5:9] = 65535
+    flats = (FLAT.astype(np.uint16),)
+    tomogram = finished(counts=counts, flats=flats, darks=(DARK.astype(np.uint16),))
+    assert any("full scale of 65535" in note for note in tomogram.warnings)
+    assert len(tomogram.particles) == 1
