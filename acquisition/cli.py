@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from click.core import ParameterSource
 
 from . import (
     command_budget,
@@ -48,8 +50,18 @@ app = typer.Typer(
 # `-1`, the newest scan, must reach the command as a value, not as an option nobody knows.
 TAKES_MINUS_ONE = {"ignore_unknown_options": True}
 
+DEFAULT = ParameterSource.DEFAULT
+
 EXIT_BAD_INPUT = 2
 EXIT_FAILED = 1
+
+
+class Rank(StrEnum):
+    """What makes a region telling."""
+
+    count = "count"
+    diversity = "diversity"
+    voids = "voids"
 
 
 Adaptive = Annotated[
@@ -60,13 +72,32 @@ Lot = Annotated[
     Path | None,
     typer.Option(help="Lot specification (TOML): judge the lot, and stop when it is decided"),
 ]
+StopWhenTexts = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--stop-when",
+        help="End early: budget=SECONDS, particles=COUNT, width=WIDTH (of the 95 % interval of the "
+        "void frequency) or verdict=package.module:function; repeat for alternatives, join with +",
+    ),
+]
+Resume = Annotated[
+    str | None,
+    typer.Option(
+        help="Go on with a screening that was broken off: a run of it (uid, or its beginning; -1 "
+        "for the newest). Its sample and settings hold unless others are given"
+    ),
+]
 MinimumVoid = Annotated[
     float, typer.Option("--minimum-void", help="Diameter from which a void counts, um")
 ]
 
 
-@app.command(epilog="Example: zoneplate screen --sample nmc622 --regions 1 --seed 0 --out out/")
+@app.command(
+    context_settings=TAKES_MINUS_ONE,
+    epilog="Example: zoneplate screen --sample nmc622 --regions 1 --seed 0 --out out/",
+)
 def screen(
+    context: typer.Context,
     sample: Sample = "nmc622",
     regions: Annotated[int, typer.Option(help="Number of tomograms")] = 1,
     seed: Seed = 0,
@@ -81,20 +112,47 @@ def screen(
     epics: Epics = False,
     adaptive: Adaptive = False,
     lot: Lot = None,
+    rank: Annotated[
+        Rank,
+        typer.Option(help="Regions with the most particles, various sizes, or suspected voids"),
+    ] = Rank.count,
+    stop_when: StopWhenTexts = None,
+    resume: Resume = None,
 ) -> None:
     """Map a powder, take tomograms of the best regions, measure and report.
 
     With --lot regions are taken until the lot is decided or its budget is spent.
     """
     from zoneplate.analysis.lot_specification import load_specification
+    from zoneplate.analysis.stop_when import parse_stop_when
 
-    from .data_directory import check_writable
+    from .data_directory import DataDirectory, check_writable
     from .progress import ScanProgress
+    from .screening import begun
     from .session import EPICS_SIMULATED, open_session
     from .workflow import screen_sample
 
     check_writable(out)
     specification = load_specification(lot) if lot is not None else None
+    options: dict[str, Any] = {
+        "regions": regions,
+        "exposure_s": exposure_s,
+        "binning": binning,
+        "projections": projections,
+        "order": order.value,
+        "adaptive": adaptive,
+        "rank": rank.value,
+    }
+    rule = parse_stop_when(stop_when or [])
+    if resume is not None:
+        given = {name for name in options if context.get_parameter_source(name) != DEFAULT}
+        options = {name: value for name, value in options.items() if name in given}
+        earlier = begun(DataDirectory.choose(data), resume)
+        # A newer run must not take the place of the one that was meant by -1.
+        resume = str(earlier.start["uid"])
+        specimen, seed = Path(earlier.start["specimen_file"]), int(earlier.start["seed"])
+    if rule is not None:
+        options["stop_when"] = rule
     instrument = EPICS_SIMULATED if epics else instrument
     with (
         open_session(
@@ -103,16 +161,7 @@ def screen(
         ScanProgress(session) as shown,
     ):
         results = screen_sample(
-            session,
-            out,
-            regions=regions,
-            lot=specification,
-            exposure_s=exposure_s,
-            binning=binning,
-            projections=projections,
-            order=order.value,
-            adaptive=adaptive,
-            progress=shown.step,
+            session, out, lot=specification, resume=resume, progress=shown.step, **options
         )
     conclude(results.document, out)
 

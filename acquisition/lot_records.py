@@ -18,8 +18,8 @@ from zoneplate.devices.configuration import InstrumentConfiguration
 from .data_directory import DataDirectory
 from .journal import journals, read_journal
 from .runs import find_journal, is_analysis, read_run
+from .screening import tomograms_of
 from .tomogram_file import read_facts, with_region
-from .workflow import tomograms_of
 
 LOT_KEY = "lot"
 """Start documents may name the lot; else a screening is a lot, named by its sample."""

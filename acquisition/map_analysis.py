@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from zoneplate.analysis.mosaic import Mosaic, stitch
 from zoneplate.analysis.normalization import FlatField
 from zoneplate.analysis.radiograph import find_particles_2d
-from zoneplate.analysis.regions import choose_regions
+from zoneplate.analysis.regions import Strategy, choose_regions
 from zoneplate.simulators.materials import attenuation_per_um
 
 from .data_directory import check_writable
@@ -128,9 +128,11 @@ def _relative_exposure(record: RunRecord, tiles: int) -> NDArray[np.float32]:
     return np.asarray(each_s[:tiles], dtype=np.float32) / np.float32(arguments["exposure_s"])
 
 
-def with_regions(result: MapResult, field_um: float, count: int) -> MapResult:
+def with_regions(
+    result: MapResult, field_um: float, count: int, rank: Strategy = "count"
+) -> MapResult:
     """Return the map with `count` regions chosen (fewer if no more fit)."""
-    regions = choose_regions(result.particles, result.mosaic, field_um, count)
+    regions = choose_regions(result.particles, result.mosaic, field_um, count, strategy=rank)
     regions["center_z_um"] = layer_height_um(result)
     facts = {**result.facts, "regions_note": str(regions.attrs.get("note", ""))}
     return MapResult(result.mosaic, result.particles, regions, facts)

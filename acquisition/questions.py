@@ -19,10 +19,11 @@ from zoneplate.devices.optics import projections_needed
 from zoneplate.plans.alignment import FIND_AXIS
 from zoneplate.plans.centering import CENTER_REGION
 from zoneplate.plans.focus import FIND_FOCUS
-from zoneplate.plans.screening import CHOOSE_REGIONS, SUMMARIZE
+from zoneplate.plans.screening import CHOOSE_REGIONS, MEASURED, STOPPED, SUMMARIZE
 from zoneplate.plans.stopping import ENOUGH
 
 from .alignment import found_axis, found_center, found_focus
+from .screening import keep_stop, measured
 
 logger = logging.getLogger(__name__)
 
@@ -55,6 +56,8 @@ class Questions:
         answers: dict[str, Callable[..., Any]] = {
             CHOOSE_REGIONS: session.choose_regions,
             SUMMARIZE: self.summarize,
+            STOPPED: lambda uid, reason: keep_stop(self._session.data, uid, reason),
+            MEASURED: lambda uid: measured(self._session.data, uid),
             ENOUGH: self.enough,
             FIND_AXIS: lambda uid: found_axis(self._session, uid),
             FIND_FOCUS: lambda uid: found_focus(self._session, uid),
@@ -63,11 +66,11 @@ class Questions:
         for command, answer in answers.items():
             session.RE.register_command(command, _beside_the_loop(answer))
 
-    def summarize(self, uids: list[str]) -> dict[str, Any]:
-        """Return the results so far of tomograms that have been taken."""
+    def summarize(self, mosaic_uid: str, uids: list[str]) -> dict[str, Any]:
+        """Return the results so far of a screening."""
         from .workflow import summary_of
 
-        return summary_of(self._session, uids, self.lot)
+        return summary_of(self._session, mosaic_uid, uids, self.lot)
 
     def enough(self, projections: int, planned: int) -> str:
         """Return why the tomogram that is being taken may stop now; empty to go on."""

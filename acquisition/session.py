@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from bluesky.preprocessors import SupplementalData
 
+from zoneplate.analysis.regions import Strategy
 from zoneplate.devices import AcquisitionError, ConfigurationError
 from zoneplate.devices.microscope import SHUTTER_CLOSED, Microscope
 from zoneplate.plans.suspension import watched
@@ -212,10 +213,12 @@ class Session:
             save_map(self.data.result_of(uid), found)
         return found
 
-    def choose_regions(self, uid: str, count: int) -> list[tuple[float, float, float]]:
+    def choose_regions(
+        self, uid: str, count: int, rank: Strategy = "count"
+    ) -> list[tuple[float, float, float]]:
         """Return stage positions (x, y, z) of the regions to take tomograms of, best first."""
         width_um = self.microscope.configuration.camera.detector.field_um()[1]
-        chosen = with_regions(self.map(uid), width_um, count)
+        chosen = with_regions(self.map(uid), width_um, count, rank)
         save_map(self.data.result_of(uid), chosen)
         if chosen.regions.empty:
             logger.warning("No region was chosen: %s", chosen.facts["regions_note"])

@@ -9,7 +9,9 @@ from typing import Any
 import pandas as pd
 
 from zoneplate.analysis.lot_specification import LotSpecification
+from zoneplate.analysis.stop_when import Verdict
 from zoneplate.analysis.summary import MINIMUM_VOID_UM
+from zoneplate.devices import ConfigurationError
 from zoneplate.plans.angles import PASSES
 from zoneplate.plans.stopping import DECISIONS
 
@@ -21,19 +23,24 @@ from .provenance import frame_files
 from .reporting import write_results_report
 from .results import Results, collect_results, save_results
 from .runs import RunNotFoundError, RunRecord, find_journal, read_run
+from .screening import Begun, begun, stop_of, tomograms_of
 from .stored_analysis import analyze_file, analyze_run
 from .tomogram_file import StoredTomogram
 from .truth import truth_of_run
 
 Progress = Callable[[str], None]
 
+LOT_DECIDED = "zoneplate.acquisition.workflow:is_decided"
+"""How the rule of a lot is written into the run."""
+
 
 def screen_sample(
     session: Any,
     out: Path,
     *,
-    regions: int = 1,
+    regions: int | None = None,
     lot: LotSpecification | None = None,
+    resume: str | None = None,
     progress: Progress = lambda _: None,
     **options: Any,
 ) -> Results:
@@ -46,9 +53,13 @@ def screen_sample(
     out
         Folder for results and report.
     regions
-        Number of tomograms; with `lot` as many as its budget pays for.
+        Number of tomograms; 1, or as many as a screening that is resumed was to take. With `lot`
+        as many as its budget pays for.
     lot
         What the lot must fulfil: the screening ends when that is decided.
+    resume
+        A run of a screening that was broken off (uid or its beginning; -1 for the newest scan):
+        its settings hold unless others are given, what it measured is not measured again.
     progress
         Told in words what is being done.
     options
@@ -61,23 +72,47 @@ def screen_sample(
     from zoneplate.plans import screen
 
     check_writable(out)
+    if regions is not None:
+        options["regions"] = regions
+    if resume is not None:
+        earlier = begun(session.data, resume)
+        check_same_specimen(session, earlier)
+        options = {**earlier.options, **options, "resume": earlier.mosaic_uid or None}
     if lot is not None:
-        regions = lot.most_regions
-        options.setdefault("stop_when", is_decided)
+        decided, rule = Verdict(is_decided, LOT_DECIDED), options.get("stop_when")
+        options["regions"] = lot.most_regions
+        options["stop_when"] = decided if rule is None else decided | rule
     session.questions.lot = lot
-    seen: list[str] = []
-    token = session.RE.subscribe(lambda _, doc: seen.append(doc["uid"]), "start")
-    try:
-        session.RE(screen(session.microscope, regions=regions, **options))
-    finally:
-        session.RE.unsubscribe(token)
+    uids: list[str] = []
+
+    def plan() -> Any:
+        uids.extend((yield from screen(session.microscope, **{"regions": 1, **options})))
+
+    session.RE(plan())
     progress("waiting for the live analysis")
-    return report_tomograms(session, seen[0], seen[1:], out, lot=lot, progress=progress)
+    return report_tomograms(session, uids[0], uids[1:], out, lot=lot, progress=progress)
 
 
-def is_decided(results: Mapping[str, Any]) -> bool:
-    """Whether the verdict on the lot is reached: `stop_when` of a screening."""
-    return bool((results.get("verdict") or {}).get("final"))
+def is_decided(results: Mapping[str, Any]) -> str | None:
+    """Return that the verdict on the lot is reached, None while it is not."""
+    verdict = results.get("verdict") or {}
+    return "the lot is decided" if verdict.get("final") else None
+
+
+def check_same_specimen(session: Any, earlier: Begun) -> None:
+    """Refuse to go on with another specimen than the one a screening was begun with.
+
+    Raises
+    ------
+    ConfigurationError
+        If there is another on the stage.
+    """
+    ours, theirs = session.md.get("specimen_file"), earlier.start.get("specimen_file")
+    if Path(str(ours)).name != Path(str(theirs)).name:
+        raise ConfigurationError(
+            f"the screening was begun with specimen {theirs} on the stage, now there is {ours}: "
+            "give the same --sample, --seed or --specimen"
+        )
 
 
 def report_tomograms(
@@ -116,6 +151,9 @@ def collect_screening(
     if map_result is not None and map_result.facts.get("regions_note"):
         notes.append(str(map_result.facts["regions_note"]))
     timing = timing_of(map_record, records)
+    timing["screening_stop"] = stop_of(data, mosaic_uid) if mosaic_uid else None
+    if timing["screening_stop"]:
+        notes.append(f"the screening ended after region {len(records)}: {timing['screening_stop']}")
     notes += [
         f"region {number + 1}: stopped after {stop['projections']} of {stop['planned']} "
         f"projections ({stop['reason']}), {stop['saved_s']:.0f} s saved"
@@ -294,11 +332,11 @@ def files_of(source: Path) -> list[Path]:
 
 
 def summary_of(
-    session: Any, uids: Sequence[str], lot: LotSpecification | None = None
+    session: Any, mosaic_uid: str, uids: Sequence[str], lot: LotSpecification | None = None
 ) -> dict[str, Any]:
-    """Return the results so far of tomograms that have been taken."""
+    """Return the results so far of a screening."""
     tomograms = [session.tomogram(uid) for uid in uids]
-    return collect_screening(session.data, None, uids, tomograms, lot=lot).document
+    return collect_screening(session.data, mosaic_uid, uids, tomograms, lot=lot).document
 
 
 def _analyze_run(
@@ -333,16 +371,6 @@ def _analyze_run(
     save_results(out, results)
     write_results_report(out, results, _map_of(data, mosaic_uid))
     return results
-
-
-def tomograms_of(data: DataDirectory, mosaic_uid: str) -> list[str]:
-    """Return the uids of the tomograms that a screening took after its map."""
-    found: list[str] = []
-    for path in journals(data.journal):
-        start = next(read_journal(path), ("", {}))[1]
-        if (start.get("screening") or {}).get("mosaic") == mosaic_uid:
-            found.append(str(start["uid"]))
-    return found
 
 
 def _map_of(data: DataDirectory, mosaic_uid: str | None) -> MapResult | None:

@@ -1,8 +1,9 @@
 """Choosing where on the map to take tomograms.
 
 At 90 degrees the beam runs along x: everything at the same height lies in the beam, inside the
-field or not. So a good region has many (or diverse) whole particles, little other material in
-its band of y, and a band that no other region uses.
+field or not. So a good region has many (or diverse, or suspect) whole particles, little other
+material in its band of y, and no other region lies behind it at any angle of the scan: material
+that is looked through for one is not measured a second time, with the same shadows, for another.
 """
 
 from __future__ import annotations
@@ -13,9 +14,11 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from .mosaic import Mosaic
+from .mosaic import NORMAL_MAD, Mosaic
 
-Strategy = Literal["count", "diversity"]
+Strategy = Literal["count", "diversity", "voids"]
+
+STRATEGIES: tuple[Strategy, ...] = ("count", "diversity", "voids")
 
 STEP_FRACTION = 1 / 32
 """Candidate windows lie on a grid of this fraction of the field (2 um for a 64 um field)."""
@@ -23,8 +26,15 @@ STEP_FRACTION = 1 / 32
 OUTSIDE_WEIGHT = 0.1
 """Score lost when the rest of the band holds the most material of all candidates."""
 
-SHARED_BAND_WEIGHT = 0.5
-"""Score lost when a region shares its whole band of y with one chosen before."""
+SHARED_EDGE = 0.0325
+"""Regions do not overlap along the beam when they share less than this fraction of their height
+(2 um of a 64 um field, a step of the candidates): what lies there is whole in neither."""
+
+SUSPECT_SIGMAS = 1.0
+"""A particle is suspected of a void when it is lighter than others of its outline by this much."""
+
+MOST_SIGMAS = 3.0
+"""A particle that is lighter by more than this is no more suspect: its outline may be wrong."""
 
 SIZE_CLASSES = 8
 """Number of diameter classes, equally populated, over which diversity is judged."""
@@ -51,6 +61,7 @@ def choose_regions(
     strategy: Strategy = "count",
     margin_um: float = 0.0,
     avoid: pd.DataFrame | None = None,
+    range_deg: tuple[float, float] = (-90.0, 90.0),
 ) -> pd.DataFrame:
     """Choose tomography regions on a map.
 
@@ -67,11 +78,16 @@ def choose_regions(
     strategy
         ``"count"`` ranks by the number of whole particles in the field (the study's choice for
         NMC622), ``"diversity"`` by the number of particles times the evenness of their sizes
-        (its choice for NMC811: "particles of various sizes").
+        (its choice for NMC811: "particles of various sizes"), ``"voids"`` by the whole particles
+        that absorb less than others of the same outline, weighted by how much less
+        (`void_suspicion`).
     margin_um
         Distance kept from the edge of the map.
     avoid
-        Regions already measured, as returned before; new ones do not overlap them.
+        Regions already measured, as returned before; new ones keep clear of them too.
+    range_deg
+        Angles of the tomograms. Over a whole half turn no two regions share a height; a smaller
+        range leaves room for regions beside each other.
 
     Returns
     -------
@@ -90,35 +106,37 @@ def choose_regions(
     Notes
     -----
     Greedy and deterministic: the same map always gives the same regions; ties go to the top
-    left.
+    left. A region is not taken where it would leave no room for as many as are wanted.
     """
     width, height = field_um if isinstance(field_um, tuple) else (field_um, field_um)
     if count < 1 or not min(width, height) > 0:
         raise ValueError(f"{count} regions of {width} x {height} um cannot be chosen")
-    if strategy not in ("count", "diversity"):
-        raise ValueError(f"strategy {strategy!r} is unknown: use 'count' or 'diversity'")
+    if strategy not in STRATEGIES:
+        raise ValueError(f"strategy {strategy!r} is unknown: use one of {', '.join(STRATEGIES)}")
     x, y = _candidates(mosaic, width, height, margin_um)
     if not (len(x) and len(y)):
         return _nothing(f"The map is smaller than the {width:.0f} × {height:.0f} µm field.")
     whole = _whole_in(particles_2d, x, y, width, height)
-    value, number, classes = _values(particles_2d, whole, strategy)
+    value, number, what = _values(particles_2d, whole, strategy)
     outside = _outside_path(particles_2d, whole, width, height)
     score = value * (1 - OUTSIDE_WEIGHT * outside / max(float(outside.max()), 1e-12))
     score[~_covered(mosaic, x, y, width, height)] = -1.0
     score[number == 0] = -1.0
 
-    taken = [] if avoid is None else list(zip(avoid.center_x_um, avoid.center_y_um, strict=True))
     rows: list[dict[str, object]] = []
+    taken = [] if avoid is None else list(zip(avoid.center_x_um, avoid.center_y_um, strict=True))
+    # Seen along the beam, regions side by side come nearest at the largest angle.
+    nearest = max(np.cos(np.radians(max(map(abs, range_deg)))), 0.0)
+    clear_y, clear_x = height * (1 - SHARED_EDGE), width * (1 - 1e-9)
     while len(rows) < count:
-        shared = np.zeros(len(y))
-        free = np.ones(score.shape, dtype=bool)
+        behind = np.zeros(score.shape, dtype=bool)
         for taken_x, taken_y in taken:
-            shared = np.maximum(shared, 1 - np.abs(y - taken_y) / height)
-            same_band = np.abs(y - taken_y) < height * (1 - 1e-9)
-            same_column = np.abs(x - taken_x) < width * (1 - 1e-9)
-            free &= ~(same_band[:, None] & same_column[None, :])
-        shared = np.clip(shared, 0, 1)
-        rank = np.where(free & (score > 0), score * (1 - SHARED_BAND_WEIGHT * shared)[:, None], -1)
+            same_band = np.abs(y - taken_y) < clear_y
+            in_line = np.abs(x - taken_x) * nearest < clear_x
+            behind |= same_band[:, None] & in_line[None, :]
+        rank = np.where(~behind & (score > 0), score, -1.0)
+        if nearest < 1e-6:
+            rank[~_leaves_room(y, (rank > 0).any(axis=1), clear_y, count - len(rows))] = -1.0
         i, j = np.unravel_index(int(np.argmax(rank)), rank.shape)
         if rank[i, j] <= 0:
             break
@@ -135,9 +153,9 @@ def choose_regions(
                 "reason": _reason(
                     strategy,
                     int(number[i, j]),
-                    int(classes[i, j]),
+                    int(what[i, j]),
                     int(np.where(score > 0, number, 0).max()),
-                    float(shared[i]),
+                    range_deg if nearest >= 1e-6 else None,
                 ),
             }
         )
@@ -145,9 +163,70 @@ def choose_regions(
     table = pd.DataFrame(rows, columns=list(COLUMNS)).astype(COLUMNS)
     table.attrs["note"] = ""
     if len(rows) < count:
-        what = "no particles" if not (number > 0).any() else "no more room for whole fields"
-        table.attrs["note"] = f"{len(rows)} of {count} regions chosen: the map has {what}."
+        lacks = "no particles"
+        if (number > 0).any():
+            lacks = "no more room for whole fields that do not lie behind each other in the beam"
+        table.attrs["note"] = f"{len(rows)} of {count} regions chosen: the map has {lacks}."
     return table
+
+
+def void_suspicion(particles_2d: pd.DataFrame) -> NDArray[np.float64]:
+    """Return how suspect each particle is of holding a void, from 0 to `MOST_SIGMAS`.
+
+    A void takes mass away and leaves the outline: a particle is suspect that absorbs less than the
+    others for the cube of its diameter, counted in standard deviations of the powder. Particles
+    that overlap others, or that the map cuts, are not.
+
+    Parameters
+    ----------
+    particles_2d
+        Table of `find_particles_2d`.
+
+    Notes
+    -----
+    Particles that are flat along the beam look the same; it is a suspicion, not a measurement.
+    """
+    diameter = particles_2d["equivalent_diameter_um"].to_numpy(dtype=float)
+    if "volume_um3" in particles_2d:
+        mass = particles_2d["volume_um3"].to_numpy(dtype=float)
+    elif "mean_absorption" in particles_2d:
+        mass = particles_2d["mean_absorption"].to_numpy(dtype=float) * diameter**2
+    else:
+        return np.zeros(len(particles_2d))
+    clear = (mass > 0) & (diameter > 0)
+    for column in ("overlaps", "touches_border"):
+        if column in particles_2d:
+            clear &= ~particles_2d[column].to_numpy(dtype=bool)
+    if clear.sum() < SIZE_CLASSES:
+        return np.zeros(len(particles_2d))
+    filling = np.log(np.where(clear, mass, 1.0) / np.where(clear, diameter, 1.0) ** 3)
+    # The blur of the map changes the filling with the size: compare with others as large.
+    trend = np.polyfit(np.log(diameter[clear]), filling[clear], 1)
+    off = filling - np.polyval(trend, np.log(np.where(clear, diameter, 1.0)))
+    middle = np.median(off[clear])
+    spread = max(float(np.median(np.abs(off[clear] - middle))) / NORMAL_MAD, 1e-9)
+    return np.where(clear, np.clip((middle - off) / spread, 0.0, MOST_SIGMAS), 0.0)
+
+
+def _leaves_room(
+    y: NDArray[np.float64], free: NDArray[np.bool_], clear_um: float, wanted: int
+) -> NDArray[np.bool_]:
+    """Return at which heights a region may be taken so that as many as possible of `wanted` fit."""
+    possible = min(wanted, _bands(y, free, clear_um))
+    good = np.zeros_like(free)
+    for row in np.flatnonzero(free):
+        rest = free & (np.abs(y - y[row]) >= clear_um)
+        good[row] = 1 + _bands(y, rest, clear_um) >= possible
+    return good
+
+
+def _bands(y: NDArray[np.float64], free: NDArray[np.bool_], clear_um: float) -> int:
+    """Return how many heights can be taken, from the top down."""
+    count, last = 0, np.inf
+    for row in np.flatnonzero(free):
+        if last - y[row] >= clear_um:
+            count, last = count + 1, y[row]
+    return count
 
 
 def _nothing(note: str) -> pd.DataFrame:
@@ -221,8 +300,16 @@ def _whole_in(
 def _values(
     particles: pd.DataFrame, whole: _Whole, strategy: Strategy
 ) -> tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.int64]]:
-    """Value, number of whole particles and number of size classes present in each window."""
+    """Value, number of whole particles, and number of size classes or suspects in each window."""
     number = whole.total(np.ones(len(particles)))
+    if strategy == "voids":
+        suspicion = void_suspicion(particles)
+        suspects = whole.total(suspicion >= SUSPECT_SIGMAS)
+        return (
+            whole.total(suspicion),
+            np.rint(number).astype(np.int64),
+            np.rint(suspects).astype(np.int64),
+        )
     diameter = particles["equivalent_diameter_um"].to_numpy(dtype=float)
     edges = (
         np.quantile(diameter, np.linspace(0, 1, SIZE_CLASSES + 1)[1:-1]) if len(diameter) else []
@@ -255,12 +342,21 @@ def _outside_path(
     return (whole.band(volume)[:, None] - whole.total(volume)) / (height * layer)
 
 
-def _reason(strategy: Strategy, number: int, classes: int, best: int, shared: float) -> str:
+def _reason(
+    strategy: Strategy,
+    number: int,
+    what: int,
+    best: int,
+    range_deg: tuple[float, float] | None,
+) -> str:
     if strategy == "count":
         text = f"{number} whole particles expected"
         text += " (the most anywhere on the map)" if number == best else f" (most anywhere: {best})"
+    elif strategy == "diversity":
+        text = f"{number} whole particles from {what} of {SIZE_CLASSES} size classes"
     else:
-        text = f"{number} whole particles from {classes} of {SIZE_CLASSES} size classes"
-    if shared > 0.01:
-        return f"{text}; shares {shared:.0%} of its height with a region chosen before"
-    return f"{text}; no other region at its height"
+        text = f"{what} of {number} whole particles are lighter than others of their outline"
+    if range_deg is None:
+        return f"{text}; no other region at its height"
+    low, high = range_deg
+    return f"{text}; no other region behind it from {low:g} to {high:g} degrees"

@@ -5,6 +5,7 @@ from typing import Any, Literal
 
 from bluesky.utils import CustomPlanMetadata, Msg, MsgGenerator
 
+from zoneplate.devices import ConfigurationError
 from zoneplate.devices.microscope import Microscope
 
 from .grid import TileGrid
@@ -16,11 +17,24 @@ from .validation import check_axis, check_clearance, check_count
 MAXIMUM_REGIONS = 100
 
 CHOOSE_REGIONS = "choose_regions"
-"""Message: (mosaic uid, number of regions) -> list of (x, y, z) in um. A session answers it
-by analysing the map; in a dry run nobody does, and the plan assumes the centre."""
+"""Message: (mosaic uid, number of regions, rule to rank them) -> list of (x, y, z) in um. A session
+answers it by analysing the map; in a dry run nobody does, and the plan assumes the centre."""
+
+RANKS = ("count", "diversity", "voids")
 
 SUMMARIZE = "summarize"
-"""Message: (uids of tomograms) -> the results so far, as in `results.json`."""
+"""Message: (mosaic uid, uids of tomograms) -> the results so far, as in `results.json`."""
+
+STOPPED = "stopped_because"
+"""Message: (mosaic uid, reason) -> nothing. A session keeps why a screening was ended."""
+
+MEASURED = "measured"
+"""Message: (mosaic uid) -> what a screening that was broken off has measured: its regions `at_um`
+and `done`, the uid of the whole tomogram of each region that has one. In a dry run nobody answers,
+and the plan assumes nothing was."""
+
+StopWhen = Callable[[dict[str, Any]], str | bool | None]
+"""Gets the results so far; returns why to stop, or nothing to go on."""
 
 
 def screen(
@@ -32,8 +46,10 @@ def screen(
     projections: int = 141,
     order: Literal["interlaced", "sequential", "golden"] = "interlaced",
     at_um: Sequence[tuple[float, float, float]] | None = None,
-    stop_when: Callable[[dict[str, Any]], bool] | None = None,
+    stop_when: StopWhen | None = None,
     adaptive: bool = False,
+    resume: str | None = None,
+    rank: Literal["count", "diversity", "voids"] = "count",
     *,
     md: CustomPlanMetadata | None = None,
 ) -> MsgGenerator[list[str]]:
@@ -54,9 +70,17 @@ def screen(
     at_um
         Points (x, y, z) to take tomograms of; None: the session chooses from the map.
     stop_when
-        Called with the results so far after each tomogram; True ends the screening.
+        Called with the results so far after each tomogram; what it returns, if anything, is why
+        the screening ends. Rules to combine are in `zoneplate.analysis.stop_when`.
     adaptive
         Let each tomogram stop early, at the end of a pass, when its statistics are stable.
+    resume
+        Uid of the map of a screening that was broken off: its map and its whole tomograms are not
+        taken again.
+    rank
+        Which regions are the most telling: those with the most whole particles, those with
+        particles of the most various sizes, or those whose particles are suspected of voids, for
+        they absorb less than others of their outline.
     md
         More metadata for the start documents.
 
@@ -77,6 +101,8 @@ def screen(
         RE(screen(microscope, regions=5))
     """
     check_count("regions", regions, 1, MAXIMUM_REGIONS)
+    if rank not in RANKS:
+        raise ConfigurationError(f"rank {rank!r} is unknown: use one of {', '.join(RANKS)}")
     positions_um = TileGrid((shape[0], shape[1])).positions_um()
     check_mosaic(microscope, positions_um, exposure_s=exposure_s, binning=binning)
     check_tomography(
@@ -90,32 +116,53 @@ def screen(
             check_axis(name, getattr(limits, name), target)
         check_clearance(microscope, x_um=center_um[:1], z_um=center_um[2:], theta_deg=(-90.0, 90.0))
     more = dict(md or {})
-    uids = [
-        (
-            yield from mosaic(
-                microscope, shape=shape, exposure_s=exposure_s, binning=binning, md=more
-            )
-        )
-    ]
-    centers_um = (
-        list(at_um) if at_um is not None else (yield Msg(CHOOSE_REGIONS, None, uids[0], regions))
-    )
-    if centers_um is None:
-        centers_um = [(0.0, 0.0, 0.0)] * regions
-    for number, center_um in enumerate(centers_um[:regions]):
-        uid = yield from tomography(
+    wanted: Any = None if at_um is None else [tuple(map(float, point)) for point in at_um]
+    done: dict[int, str] = {}
+    if resume is None:
+        plan = {"regions": regions, "projections": projections, "order": order}
+        plan |= {
+            "adaptive": adaptive,
+            "rank": rank,
+            "at_um": wanted,
+            "stop_when": str(stop_when or ""),
+        }
+        mosaic_uid = yield from mosaic(
             microscope,
-            center_um=(center_um[0], center_um[1], center_um[2]),
-            projections=projections,
+            shape=shape,
             exposure_s=exposure_s,
             binning=binning,
-            order=order,
-            adaptive=adaptive,
-            md={**more, "screening": {"mosaic": uids[0], "region": number, "of": regions}},
+            md={**more, "screening_plan": plan},
         )
+    else:
+        mosaic_uid = resume
+        measured: Any = yield Msg(MEASURED, None, resume)
+        if measured is not None:
+            done = {int(number): str(uid) for number, uid in measured["done"].items()}
+            wanted = wanted or measured["at_um"]
+    if wanted is None:
+        wanted = yield Msg(CHOOSE_REGIONS, None, mosaic_uid, regions, rank)
+    if wanted is None:
+        wanted = [(0.0, 0.0, 0.0)] * regions
+    uids = [mosaic_uid]
+    for number, center_um in enumerate(wanted[:regions]):
+        uid = done.get(number)
+        if uid is None:
+            uid = yield from tomography(
+                microscope,
+                center_um=(center_um[0], center_um[1], center_um[2]),
+                projections=projections,
+                exposure_s=exposure_s,
+                binning=binning,
+                order=order,
+                adaptive=adaptive,
+                md={**more, "screening": {"mosaic": mosaic_uid, "region": number, "of": regions}},
+            )
         uids.append(uid)
-        if stop_when is not None:
-            so_far = yield Msg(SUMMARIZE, None, uids[1:])
-            if so_far is not None and stop_when(so_far):
-                break
+        if stop_when is None:
+            continue
+        so_far = yield Msg(SUMMARIZE, None, mosaic_uid, uids[1:])
+        reason = stop_when(so_far) if so_far is not None else None
+        if reason:
+            yield Msg(STOPPED, None, mosaic_uid, str(reason))
+            break
     return uids

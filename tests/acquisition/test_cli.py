@@ -75,6 +75,8 @@ def test_doctor_says_what_is_there(tmp_path):
         (["screen", "--exposure", "-1"], "exposure_s -1"),
         (["screen", "--sample", "sand"], "choose nmc622, nmc811, nmc622-bad"),
         (["screen", "--regions", "0"], "regions 0"),
+        (["screen", "--stop-when", "luck=1"], "budget=SECONDS"),
+        (["screen", "--resume", "abc"], "no run"),
         (["tomography", "--center", "0", "5000", "0"], "limits -2000 to 2000"),
         (["tomography", "--motion", "fly"], "needs most_blur_voxels"),
         (["tomography", "--flats-every", "0"], "references_every 0"),
