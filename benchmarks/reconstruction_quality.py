@@ -1,6 +1,6 @@
 """How well solid and voids of a reconstructed powder agree with the specimen, by engine and fault.
 
-    python benchmarks/reconstruction_quality.py [--seeds 1] [--views] [--imperfections]
+    python benchmarks/reconstruction_quality.py [--seeds 1] [--imperfections]
 
 NMC622 at the study's settings (141 projections of 1 s at binning 8), each powder another noise.
 Dice is twice the common voxels over the sum of both, against the specimen on the voxel grid:
@@ -10,7 +10,6 @@ Dice is twice the common voxels over the sum of both, against the specimen on th
   of the field cuts open is no closed void, for the segmentation and for nobody else: the flood
   from outside gets in. With those counted as missed the figure in brackets results.
 
-`--views` compares 141, 71 and 36 projections of the same scan, and what iterating costs there.
 `--imperfections` switches every imperfection of the microscope off alone, and on alone.
 """
 
