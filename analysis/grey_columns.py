@@ -12,9 +12,27 @@ from .grey_shape import GreyShapes, measure_grey_shapes
 from .morphology import dilate, erode
 from .segmentation import Segmentation
 from .surface_area import contact_area_voxels
+from .uncertainty import standard_uncertainty_with_bias
 
 VOID_REACH_VOXELS = 2
 """How far the blur of a void darkens the solid around it."""
+
+NECK_OF_CONTACT = 0.37
+NECK_OF_RADIUS = 0.8
+"""Surface that the blur closes up around a contact, in contact areas and in voxels times the
+particle's radius: two balls run together where their gap is narrower than the blur. Fitted to the
+scans of ``benchmarks/uncertainty_coverage.py``."""
+
+NECK_CERTAINTY = 0.8
+"""Share of it that counts as uncertain."""
+AREA_MODEL, AREA_MODEL_OF_VOIDS = 0.03, 0.015
+"""Relative error of an area times the radius in voxels: the blur of a scan is not a Gaussian."""
+USUAL_SPHERICITY, USUAL_SPHERICITY_SE = 0.98, 0.02
+"""Taken for objects whose area the grey values do not tell."""
+SHARED_NOISE = 0.8
+"""Voxels and grey values share part of their noise: so much of that of the grey values is left."""
+THINNEST_WALL_VOXELS = 1.5
+"""Behind thinner walls the blur of void and surface run together and the void's area is lost."""
 
 Floats = NDArray[np.float64]
 
@@ -46,7 +64,11 @@ def add_particle_shapes(
 
 
 def add_void_shapes(
-    table: pd.DataFrame, segmentation: Segmentation, voxel_um: float, volume: Floats
+    table: pd.DataFrame,
+    segmentation: Segmentation,
+    voxel_um: float,
+    volume: Floats,
+    volume_se: Floats,
 ) -> None:
     """Add the surface and sphericity of voids, at volumes (voxels, by void) known from grey values.
 
@@ -58,8 +80,8 @@ def add_void_shapes(
         With its volume.
     voxel_um : float
         Voxel edge.
-    volume : (M,) array
-        Grey volumes of the voids 1..M, in voxels.
+    volume, volume_se : (M,) arrays
+        Grey volumes of the voids 1..M and their standard uncertainties, in voxels.
     """
     phases = segmentation.phases
     shapes = None
@@ -74,7 +96,53 @@ def add_void_shapes(
             volume=np.concatenate([[0.0], volume]),
             allowed=deep,
         )
+        thick = np.ones(len(volume) + 1, dtype=bool)
+        thick[table["void_id"]] = table["wall_um"] > THINNEST_WALL_VOXELS * voxel_um
+        shapes = replace(
+            shapes,
+            area=np.where(thick, shapes.area, 0.0),
+            volume_noise=np.concatenate([[0.0], volume_se]),
+        )
     _add(table, table["void_id"].to_numpy(), shapes, voxel_um, volume_too=False)
+
+
+def compare_with_grey(table: pd.DataFrame, *, area_scale: float = 1.0) -> None:
+    """Set the uncertainties of the columns from voxels by comparing them with those from grey.
+
+    Parameters
+    ----------
+    table : DataFrame
+        Of particles or voids, with its grey columns; ``_se`` of ``volume_um3``,
+        ``surface_area_um2``, ``sphericity``, ``surface_to_volume_per_um`` and
+        ``equivalent_diameter_um`` change where there is a grey value.
+    area_scale : float
+        What the table's areas read of the true ones (1.5 for voxel faces).
+    """
+    volume, diameter = (
+        table[name].to_numpy(np.float64)
+        for name in ("volume_grey_um3", "equivalent_diameter_grey_um")
+    )
+    diameter_share = table["equivalent_diameter_grey_um_se"].to_numpy(np.float64) / diameter
+    known = np.isfinite(table["sphericity_grey"].to_numpy(np.float64))
+    sphericity = np.where(known, table["sphericity_grey"], USUAL_SPHERICITY)
+    shape_se = np.where(known, table["sphericity_grey_se"], USUAL_SPHERICITY_SE)
+    area = np.pi * diameter**2 / sphericity
+    area_se = area * np.hypot(shape_se / sphericity, 2 * diameter_share)
+    ratio = area / volume
+    ratio_se = ratio * np.hypot(shape_se / sphericity, diameter_share)
+    best = {
+        "volume_um3": (volume, 3 * diameter_share * volume, 1.0),
+        "surface_area_um2": (area, area_se, area_scale),
+        "sphericity": (sphericity, shape_se, 1 / area_scale),
+        "surface_to_volume_per_um": (ratio, ratio_se, area_scale),
+        "equivalent_diameter_um": (diameter, diameter_share * diameter, 1.0),
+    }
+    for name, (value, se, scale) in best.items():
+        off = table[name].to_numpy(np.float64) - scale * value
+        found = standard_uncertainty_with_bias(off, SHARED_NOISE * scale * se)
+        # Without any grey value the boundary's uncertainty stays.
+        use = np.isfinite(found) & np.isfinite(volume)
+        table[f"{name}_se"] = np.where(use, found, table[f"{name}_se"])
 
 
 def _contacts(segmentation: Segmentation) -> Floats:
@@ -101,7 +169,13 @@ def _particle_shapes(segmentation: Segmentation, contact: Floats) -> GreyShapes 
     shapes = measure_grey_shapes(
         share, segmentation.particles, noise=noise / phases.contrast, allowed=segmentation.field
     )
-    return replace(shapes, area=np.where(shapes.area > 0, shapes.area + contact, 0.0))
+    radius = np.cbrt(3 / (4 * np.pi) * np.maximum(shapes.volume, 0))
+    hidden = np.where(segmentation.split, NECK_OF_CONTACT * contact + NECK_OF_RADIUS * radius, 0)
+    return replace(
+        shapes,
+        area=np.where(shapes.area > 0, shapes.area + contact + hidden, 0.0),
+        area_noise=np.hypot(shapes.area_noise, NECK_CERTAINTY * hidden),
+    )
 
 
 def _add(
@@ -118,6 +192,8 @@ def _add(
     volume = np.where(shapes.volume[ids] > 0, shapes.volume[ids], np.nan)
     area = np.where(shapes.area[ids] > 0, shapes.area[ids], np.nan)
     share, area_share = shapes.volume_noise[ids] / volume, shapes.area_noise[ids] / area
+    model = AREA_MODEL if volume_too else AREA_MODEL_OF_VOIDS
+    area_share = np.hypot(area_share, model / np.cbrt(3 * volume / (4 * np.pi)))
     diameter = np.cbrt(6 * volume / np.pi)
     sphericity = np.pi * diameter**2 / area
     columns: dict[str, Floats] = {}

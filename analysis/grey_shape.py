@@ -16,6 +16,7 @@ comes beside other libraries: ``benchmarks/bias_table.py``, `docs/accuracy.md`.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -23,7 +24,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
-from scipy.special import erf
 
 from .grey_kernels import (
     SMOOTHING_VOXELS,
@@ -31,18 +31,27 @@ from .grey_kernels import (
     grown_labels,
     smoothed_with_gradient,
 )
+from .local_levels import LocalBackground, local_background
 from .moments import measure_moments
 from .morphology import grown
+from .uncertainty import blurred_ball
 
 OUTER_STEPS = 2
 """Voxels around an object that are summed: 2.6 standard deviations of the blur and more."""
 INNER_STEPS = 3
 """Voxels inside an object that are summed; deeper ones are solid and count one each."""
-REFERENCE_STEPS = 2
-"""Voxels beyond those that tell the background beside the object."""
 LEVEL_SPREAD = 0.02
-"""Share of the contrast by which grey levels differ from place to place in a scan (streaks,
-cupping): how far a level read beside an object is trusted against that of the whole volume."""
+"""Share of the contrast by which grey levels of objects differ at most in a scan (streaks,
+cupping), and are taken to where there are too few objects to see it ..."""
+LEAST_SPREAD = 0.004
+"""... and at least."""
+TELLING_VOXELS = 30
+TELLING_OBJECTS = 8
+"""So many objects with cores of so many voxels show by how much levels differ."""
+NORMAL_MEDIAN_SQUARE = 0.455
+"""Median of the square of a standard normal variable."""
+SOLID_SHARE = 0.5
+"""Mean share of solid in the voxels near a surface."""
 WINDOW = 0.4
 """Half-width of the window about the level, as a share of the contrast ..."""
 WINDOW_OF_LEVEL = 0.8
@@ -61,7 +70,7 @@ FAINTEST_SLOPE = 0.02
 """Gradient, in contrasts per voxel, that still counts as an edge."""
 LARGEST_ELONGATION = 0.3
 """Correction of an area for the object's elongation beyond which the blur hides its shape."""
-MARGIN_VOXELS = TRUNCATION_VOXELS + OUTER_STEPS + REFERENCE_STEPS
+MARGIN_VOXELS = TRUNCATION_VOXELS + OUTER_STEPS + 2
 
 Floats = NDArray[np.float64]
 Grey = NDArray[np.float32]
@@ -157,23 +166,23 @@ class _Edges:
     core: Floats
     background: Floats
     solid: Floats
-    levels_noise: Floats
+    solid_noise: Floats
     noise: float
+    factor: Callable[[Floats], Floats]
     gradient_noise: float
 
     def volume(self, count: int) -> tuple[Floats, Floats]:
-        edge = _sums(self.owner, self.share, count)
+        contrast = self.solid[self.owner] - self.background
+        edge = _sums(self.owner, (self.share - self.background) / contrast, count)
         size = _sums(self.owner, None, count)
-        contrast = self.solid - self.background
-        result = self.core + (edge - self.background * size) / contrast
-        # An error of the background moves the whole sum, one of the solid moves half of it.
-        levels = self.levels_noise * size
-        return result, np.hypot(np.sqrt(size) * self.noise, levels) / contrast
+        chance = np.sqrt(size) * self.noise * self.factor(size)
+        # An error of the solid's level moves half of the edge's sum.
+        return self.core + edge, np.hypot(chance, SOLID_SHARE * self.solid_noise * size)
 
     def area(self, volume: Floats, count: int) -> tuple[Floats, Floats, float]:
         owner = self.owner
-        contrast = (self.solid - self.background)[owner]
-        smooth = (self.smooth - self.background[owner]) / contrast
+        contrast = self.solid[owner] - self.background
+        smooth = (self.smooth - self.background) / contrast
         gradient = np.maximum(self.gradient / contrast, FAINTEST_SLOPE)
         level = self._levels(volume, smooth, gradient, count)
         radius = np.cbrt(np.maximum(volume, 0) * 3 / (4 * np.pi))
@@ -209,16 +218,16 @@ class _Edges:
 def _edges(
     share: Grey, labels: Labels, allowed: NDArray[np.bool_] | None, count: int, noise: float
 ) -> _Edges:
-    owner, outer = grown_labels(labels, OUTER_STEPS + REFERENCE_STEPS)
+    owner, outer = grown_labels(labels, OUTER_STEPS)
     _, inner = grown_labels((labels == 0).astype(np.int32), INNER_STEPS)
     core = (labels > 0) & (inner == 0)
     edge = (owner > 0) & (outer <= OUTER_STEPS) & ~core
-    beside = (owner > 0) & (outer > OUTER_STEPS)
+    empty = (owner == 0) | (outer > OUTER_STEPS)
     if allowed is not None:
         edge &= allowed
-        beside &= allowed
-    background, background_se = _local_level(share, owner, beside, count, 0.0, noise)
-    solid, solid_se = _local_level(share, labels, core, count, 1.0, noise)
+        empty &= allowed
+    background = local_background(share, empty)
+    solid, solid_se = _solid_levels(share, labels, core, count, noise, background)
     smooth, gradient = smoothed_with_gradient(share)
     away = (owner == 0) if allowed is None else allowed & (owner == 0)
     quiet = gradient[away]
@@ -228,23 +237,40 @@ def _edges(
         smooth=smooth[edge].astype(np.float64),
         gradient=gradient[edge].astype(np.float64),
         core=_sums(labels[core], None, count),
-        background=background,
+        background=background.at(edge),
         solid=solid,
-        levels_noise=np.hypot(background_se, 0.5 * solid_se),
+        solid_noise=solid_se,
         noise=noise,
+        factor=background.factor,
         gradient_noise=float(np.sqrt(np.mean(np.square(quiet)) / 3)) if quiet.size else 0.0,
     )
 
 
-def _local_level(
-    share: Grey, owner: Labels, where: NDArray[np.bool_], count: int, common: float, noise: float
+def _solid_levels(
+    share: Grey,
+    labels: Labels,
+    core: NDArray[np.bool_],
+    count: int,
+    noise: float,
+    background: LocalBackground,
 ) -> tuple[Floats, Floats]:
-    """Mean level of each object's voxels, drawn towards the common one, and its uncertainty."""
-    size = _sums(owner[where], None, count)
-    total = _sums(owner[where], share[where], count)
-    own, shared = size / max(noise, 1e-6) ** 2, 1 / LEVEL_SPREAD**2
-    mean = np.divide(total, size, out=np.full(count + 1, common), where=size > 0)
-    return (own * mean + shared * common) / (own + shared), 1 / np.sqrt(own + shared)
+    """Mean level of each object's core, drawn towards 1 as far as few noisy voxels tell it.
+
+    By how much objects differ (streaks, cupping) is what their cores scatter more than noise does.
+    """
+    size = _sums(labels[core], None, count)
+    total = _sums(labels[core], share[core], count)
+    mean = np.divide(total, size, out=np.ones(count + 1), where=size > 0)
+    usable = np.maximum(size, 1)
+    variance = np.square(max(noise, 1e-6) * background.factor(usable)) / usable
+    telling = size >= TELLING_VOXELS
+    spread = LEVEL_SPREAD
+    if np.count_nonzero(telling) >= TELLING_OBJECTS:
+        excess = np.square(mean[telling] - 1) - variance[telling]
+        spread = float(np.sqrt(np.clip(np.median(excess) / NORMAL_MEDIAN_SQUARE, 0, np.inf)))
+        spread = min(max(spread, LEAST_SPREAD), LEVEL_SPREAD)
+    own, shared = np.where(size > 0, 1 / variance, 0.0), 1 / spread**2
+    return (own * mean + shared) / (own + shared), 1 / np.sqrt(own + shared)
 
 
 def _sums(owner: NDArray[np.int32], values: NDArray[Any] | None, count: int) -> Floats:
@@ -277,10 +303,7 @@ def _ball_response(blur: float) -> tuple[Floats, Floats, Floats]:
     """Tabulate what balls read whose edges are blurred by this standard deviation (voxels).
 
     Returns their radii, the area that the window reads over the true one, and the slope half-way
-    up their edges over that of a flat edge. The profile of a ball of radius R blurred by a
-    Gaussian of standard deviation s is, at radius rho,
-    ``(erf(a) + erf(b)) / 2 - s (exp(-a**2) - exp(-b**2)) / (sqrt(2 pi) rho)`` with
-    ``a = (R - rho) / (s sqrt(2))``, ``b = (R + rho) / (s sqrt(2))``.
+    up their edges over that of a flat edge (`zoneplate.analysis.uncertainty.blurred_ball`).
     """
     radii = np.concatenate([np.linspace(1.0, 6.0, 26), np.geomspace(7.0, 60.0, 12)]) * blur
     responses: list[float] = []
@@ -288,9 +311,7 @@ def _ball_response(blur: float) -> tuple[Floats, Floats, Floats]:
     for radius in radii:
         first = max(radius - 6 * blur, 1e-3)
         rho = np.linspace(first, radius + 6 * blur, 3001)
-        inner, outer = ((radius + sign * rho) / (blur * np.sqrt(2)) for sign in (-1, 1))
-        profile = (erf(inner) + erf(outer)) / 2
-        profile -= blur * (np.exp(-(inner**2)) - np.exp(-(outer**2))) / (np.sqrt(2 * np.pi) * rho)
+        profile = blurred_ball(rho, radius, blur)
         slope = np.abs(np.gradient(profile, rho))
         linear = np.maximum(slope, FAINTEST_SLOPE)
         low, high = LEVEL_RANGE

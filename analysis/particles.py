@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
-from .grey_columns import add_particle_shapes, add_void_shapes
+from .grey_columns import add_particle_shapes, add_void_shapes, compare_with_grey
 from .grey_volume import measure_grey_voids
 from .segmentation import Center, Segmentation
 from .surface_area import FACES_OVER_TRUE_AREA, AreaMethod, surface_area_voxels
@@ -92,6 +92,7 @@ def measure_particles(
     table["split"] = split[ids]
     table = _with_voids(table, segmentation, voxel_um)
     add_particle_shapes(table, segmentation, voxel_um)
+    compare_with_grey(table, area_scale=_area_scale(area))
     return table
 
 
@@ -145,8 +146,13 @@ def measure_voids(
     table["equivalent_diameter_grey_um_se"] = diameter * relative
     table["depth_um"] = grey.center_depth * voxel_um
     table["wall_um"] = grey.wall * voxel_um
-    add_void_shapes(table, segmentation, voxel_um, grey.volume)
+    add_void_shapes(table, segmentation, voxel_um, grey.volume, grey.volume_se)
+    compare_with_grey(table, area_scale=_area_scale(area))
     return table
+
+
+def _area_scale(area: AreaMethod) -> float:
+    return FACES_OVER_TRUE_AREA if area == "faces" else 1.0
 
 
 def _measure(

@@ -195,7 +195,8 @@ def test_uncertainty_of_particles_covers_the_truth(area):
     assert inside.mean() >= 0.9
     assert (table["volume_um3_se"] / volume).median() < 0.08
     diameter_share = table["equivalent_diameter_um_se"] / table["equivalent_diameter_um"]
-    np.testing.assert_allclose(3 * diameter_share, table["volume_um3_se"] / table["volume_um3"])
+    volume_share = table["volume_um3_se"] / table["volume_um3"]
+    np.testing.assert_allclose(3 * diameter_share, volume_share, rtol=0.05)
     if area == "crofton":  # noise adds faces without bound: no claim is made for them
         inside = np.abs(table["surface_area_um2"] - surface) < 1.96 * table["surface_area_um2_se"]
         assert inside.mean() >= 0.85
