@@ -10,6 +10,7 @@ from scipy.spatial import cKDTree
 
 from zoneplate.devices.errors import ConfigurationError
 from zoneplate.simulators.powders import VOID_WALL_UM, Powder, nmc622, nmc811, settle
+from zoneplate.simulators.random_shapes import lognormal_diameters
 
 
 @pytest.fixture(scope="module")
@@ -166,3 +167,21 @@ def test_powder_with_its_median_out_of_range_is_refused():
             width_um=64.0,
             height_um=64.0,
         )
+
+
+def test_stratified_sizes_follow_the_distribution_more_closely():
+    def mean_volume(seed: int, stratified: bool) -> float:
+        random = np.random.default_rng(seed)
+        drawn = lognormal_diameters(
+            5.84, 0.428, 1000, random, between_um=(1.0, 40.0), stratified=stratified
+        )
+        assert 1 <= drawn.min() < drawn.max() <= 40
+        return float(np.mean(drawn**3))
+
+    endless = 5.84**3 * np.exp(4.5 * 0.428**2)
+    apart = [
+        np.array([mean_volume(seed, kind) / endless - 1 for seed in range(30)])
+        for kind in (False, True)
+    ]
+    assert np.abs(apart[1]).mean() < 0.02
+    assert 3 * apart[1].std() < apart[0].std()
