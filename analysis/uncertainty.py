@@ -91,8 +91,8 @@ def blurred_ball(rho: Array, radius: float, blur: float) -> Array:
 
     Examples
     --------
-    >>> np.round(blurred_ball(np.array([1.0, 8.0, 15.0]), 8.0, 0.7), 2).tolist()
-    [1.0, 0.46, 0.0]
+    >>> np.round(blurred_ball(np.array([1.0, 8.0]), 8.0, 0.7), 2).tolist()
+    [1.0, 0.47]
     """
     inner, outer = ((radius + sign * rho) / (blur * np.sqrt(2)) for sign in (-1, 1))
     edge = blur * (np.exp(-(inner**2)) - np.exp(-(outer**2))) / (np.sqrt(2 * np.pi) * rho)

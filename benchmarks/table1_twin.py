@@ -2,7 +2,8 @@
 
     python benchmarks/table1_twin.py
 
-The simulated NMC622 is drawn into voxels particle by particle and measured with both definitions
+The simulated NMC622, its sizes drawn class by class (with independent draws the mean volume
+varies by 3.7 %), is cut into voxels particle by particle and measured with both definitions
 of area. `faces` is compared with the printed table (Heenan et al. 2020,
 doi:10.1002/advs.202000362), `crofton` shows what the same objects really are.
 """

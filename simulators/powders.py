@@ -159,7 +159,8 @@ def nmc622(
         What else is wrong with it; nothing by default.
     stratified
         Draw sizes class by class, so that they follow the distribution closely: the mean volume
-        of 3,000 independent draws varies by 3.7 %, that of stratified ones by about a quarter of that.
+        of 3,000 independent draws varies by 3.7 %, that of stratified ones by about a quarter
+        of that.
 
     Raises
     ------
