@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo examples test campaign server-cycles lint types bench docs clean format setup
+.PHONY: demo examples live audit test campaign server-cycles lint types bench docs clean format setup
 
 # The environment is made again when what it is made from changes.
 $(VENV)/.ready: pyproject.toml
@@ -22,8 +22,19 @@ setup: $(VENV)/.ready-for-tests  ## make the environment
 demo: $(VENV)/.ready  ## screen a simulated NMC622 powder; ends with the path of a report
 	$(BIN)/zoneplate screen --sample nmc622 --regions 1 --seed 0 --data demo/data --out demo/out
 
+$(VENV)/.ready-for-live: $(VENV)/.ready
+	$(BIN)/python -m pip install --quiet --editable '.[live]'
+	touch $@
+
+live: $(VENV)/.ready-for-live  ## the same, watched in a browser: prints the address
+	$(BIN)/zoneplate screen --live --speed 10 --sample nmc622 --regions 2 --seed 0 --data demo/data --out demo/out
+
 test: $(VENV)/.ready-for-tests  ## all tests
 	$(BIN)/python -m pytest -n 2 --dist loadfile
+
+audit: $(VENV)/.ready-for-tests  ## known holes in what we depend on; needs the advisory service
+	$(BIN)/python -m pip install --quiet pip-audit
+	$(BIN)/pip-audit --skip-editable --progress-spinner off
 
 campaign: $(VENV)/.ready-for-tests  ## every fault in every plan, on both faces (2.5 min)
 	ZONEPLATE_CAMPAIGN=whole $(BIN)/python -m pytest -q tests/campaign

@@ -17,7 +17,9 @@ from click.core import ParameterSource
 from . import (
     command_budget,
     command_export,
+    command_live,
     command_lots,
+    command_queue,
     command_reanalyze,
     command_recover,
     command_tomography,
@@ -118,6 +120,13 @@ def screen(
     ] = Rank.count,
     stop_when: StopWhenTexts = None,
     resume: Resume = None,
+    live: Annotated[
+        bool, typer.Option("--live", help="Show the scan in a browser; prints the address")
+    ] = False,
+    speed: Annotated[
+        float | None,
+        typer.Option(help="Simulated seconds per second; as fast as can be if not given"),
+    ] = None,
 ) -> None:
     """Map a powder, take tomograms of the best regions, measure and report.
 
@@ -126,6 +135,7 @@ def screen(
     from zoneplate.analysis.lot_specification import load_specification
     from zoneplate.analysis.stop_when import parse_stop_when
 
+    from .command_live import shown_live
     from .data_directory import DataDirectory, check_writable
     from .progress import ScanProgress
     from .screening import begun
@@ -156,8 +166,9 @@ def screen(
     instrument = EPICS_SIMULATED if epics else instrument
     with (
         open_session(
-            instrument, sample=sample, seed=seed, specimen=specimen, data_dir=data
+            instrument, sample=sample, seed=seed, specimen=specimen, data_dir=data, speed=speed
         ) as session,
+        shown_live(session.data if live else None),
         ScanProgress(session) as shown,
     ):
         results = screen_sample(
@@ -312,6 +323,8 @@ for command in (
     command_reanalyze,
     command_verify,
     command_lots,
+    command_live,
+    command_queue,
 ):
     command.register(app)
 

@@ -65,6 +65,10 @@ class DataDirectory:
         """Return the folder for the results of a run."""
         return self.results / uid
 
+    def live_of(self, uid: str) -> Path:
+        """Return the folder for what the live analysis shows of a run while it goes on."""
+        return self.result_of(uid) / "live"
+
 
 def check_writable(folder: Path) -> None:
     """Make a folder, and make sure that files can be written in it.

@@ -200,7 +200,10 @@ def decode(line: bytes) -> tuple[str, Document]:
     try:
         entry = orjson.loads(line)
     except orjson.JSONDecodeError:
-        entry = json.loads(line)  # NaN and Infinity
+        try:
+            entry = json.loads(line)  # NaN and Infinity
+        except RecursionError:
+            raise ValueError("nested too deeply") from None
     if not (isinstance(entry, list) and len(entry) == 2 and isinstance(entry[1], dict)):
         raise ValueError("not a journal line")
     return entry[0], entry[1]
@@ -284,6 +287,21 @@ def is_finished(path: str | Path) -> bool:
         tail = file.read()
     lines = tail.splitlines(keepends=True)
     return bool(lines) and lines[-1].startswith(b'["stop"') and lines[-1].endswith(b"\n")
+
+
+def is_abandoned(path: str | Path) -> bool:
+    """Whether the process that wrote a journal died before it was finished; writes nothing.
+
+    Works on this computer and on file systems that share locks between computers (NFS 4).
+    """
+    if is_finished(path):
+        return False
+    with Path(path).open("rb") as file:
+        try:
+            fcntl.flock(file.fileno(), fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except OSError:
+            return False
+    return not is_finished(path)  # it may have been finished in between
 
 
 def close_abandoned(path: str | Path) -> bool:

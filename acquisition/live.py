@@ -90,6 +90,8 @@ class LiveTomogram:
     ----------
     on_preview
         Called with a `Preview` now and then while the scan goes on.
+    on_frame
+        Called with the analysis after each projection that went into it.
     previews
         Whether to make previews at all.
     preview_interval_s
@@ -101,6 +103,8 @@ class LiveTomogram:
     waiting
         How many frames were announced and are not taken yet: while there are several, previews
         are left out.
+    root
+        The data directory, where frames are looked for that are not where they were written.
 
     Attributes
     ----------
@@ -122,14 +126,17 @@ class LiveTomogram:
         preview_interval_s: float = PREVIEW_INTERVAL_S,
         minimum_void_um: float = MINIMUM_VOID_UM,
         waiting: Callable[[], int] = lambda: 0,
+        on_frame: Callable[[TomogramAnalysis], None] = lambda _: None,
+        root: Path | None = None,
     ) -> None:
-        self.record = RunRecord()
+        self.record = RunRecord(root=root)
         self.lag_frames = 0
         self.previews_left_out = 0
         self._waiting = waiting
         self._missing: dict[tuple[str, int], tuple[FrameReference, str]] = {}
         self.analysis: TomogramAnalysis | None = None
         self._on_preview = on_preview
+        self._on_frame = on_frame
         self._previews = previews
         self._interval_s = preview_interval_s
         self._minimum_void_um = minimum_void_um
@@ -222,6 +229,7 @@ class LiveTomogram:
                 exposure_s=reading(frame, EXPOSURE),
             )
             analysis.process()
+            self._on_frame(analysis)
             if self._previews:
                 self._preview_if_due(analysis)
 

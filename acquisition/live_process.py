@@ -42,9 +42,17 @@ class LiveAnalysis:
         self._listener: threading.Thread | None = None
 
     def start(self) -> None:
-        """Start the worker if it was never started; returns at once."""
-        if self._process is not None:
+        """Start the worker unless it runs; returns at once.
+
+        One that has died is started again, and begins with the newest run.
+        """
+        if self.alive:
             return
+        if self._process is not None:
+            logger.warning("The live analysis had ended: it is started again with this run")
+            self.close()
+            known = journals(self._data.journal)
+            self._since = known[-2].name if len(known) > 1 else ""
         # -P: a file in the current folder must not stand in for a module.
         command = [sys.executable, "-P", "-m", "zoneplate.acquisition.live_worker"]
         command += ["--data", str(self._data.root), "--since", self._since]

@@ -165,12 +165,17 @@ def stage_reading(frame: FrameReference, axis: str) -> float:
 
 
 def save_map(folder: Path, result: MapResult) -> None:
-    """Keep a map; `load_map` gives it back."""
+    """Keep a map; `load_map` gives it back.
+
+    Each file is replaced in one step: somebody may be reading the one before.
+    """
     check_writable(folder)
-    write_table(folder / "mosaic.csv", result.particles)
-    write_table(folder / "regions.csv", result.regions)
+    for name, table in (("mosaic.csv", result.particles), ("regions.csv", result.regions)):
+        write_table(folder / f"{name}.part", table)
+        (folder / f"{name}.part").replace(folder / name)
     mosaic = result.mosaic
-    with h5py.File(folder / "mosaic.h5", "w") as file:
+    temporary = folder / "mosaic.h5.part"
+    with h5py.File(temporary, "w") as file:
         file["image"] = mosaic.image
         file["coverage"] = mosaic.coverage
         file["positions_um"] = mosaic.positions_um
@@ -187,6 +192,7 @@ def save_map(folder: Path, result: MapResult) -> None:
         }
         file["constants"] = orjson.dumps(constants, option=orjson.OPT_SERIALIZE_NUMPY)
         file["facts"] = orjson.dumps(result.facts, option=orjson.OPT_SERIALIZE_NUMPY)
+    temporary.replace(folder / "mosaic.h5")
 
 
 def load_map(folder: Path) -> MapResult | None:

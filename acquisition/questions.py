@@ -10,11 +10,13 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from zoneplate.analysis.lot_specification import LotSpecification
 from zoneplate.analysis.stopping import Look, StopRule
 from zoneplate.analysis.tomogram_limits import COMFORTABLE_SHARE
+from zoneplate.devices import AcquisitionError
 from zoneplate.devices.optics import projections_needed
 from zoneplate.plans.alignment import FIND_AXIS
 from zoneplate.plans.centering import CENTER_REGION
@@ -26,6 +28,9 @@ from .alignment import found_axis, found_center, found_focus
 from .screening import keep_stop, measured
 
 logger = logging.getLogger(__name__)
+
+REPORT_LOT = "report_lot"
+"""Message: (uids of a screening, folder) -> the folder, once results and report are in it."""
 
 PREVIEW_TIMEOUT_S = 30.0
 """How long a scan waits at the end of a pass for its live analysis; then it goes on."""
@@ -62,6 +67,7 @@ class Questions:
             FIND_AXIS: lambda uid: found_axis(self._session, uid),
             FIND_FOCUS: lambda uid: found_focus(self._session, uid),
             CENTER_REGION: lambda uid: found_center(self._session, uid),
+            REPORT_LOT: self.report_lot,
         }
         for command, answer in answers.items():
             session.RE.register_command(command, _beside_the_loop(answer))
@@ -71,6 +77,15 @@ class Questions:
         from .workflow import summary_of
 
         return summary_of(self._session, mosaic_uid, uids, self.lot)
+
+    def report_lot(self, uids: list[str], folder: str) -> str:
+        """Write results and report of a screening that has been taken."""
+        from .workflow import report_tomograms
+
+        if len(uids) < 2:
+            raise AcquisitionError("every region was skipped: there is nothing to measure")
+        report_tomograms(self._session, uids[0], uids[1:], Path(folder))
+        return folder
 
     def enough(self, projections: int, planned: int) -> str:
         """Return why the tomogram that is being taken may stop now; empty to go on."""

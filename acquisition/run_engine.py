@@ -131,7 +131,9 @@ class InstrumentRunEngine(RunEngine):
         if not first or str(self.state) in (*ENDED, "paused"):
             raise SystemExit(EXIT_ON_SIGNAL + number)
         # From a thread: a signal handler must not wait for the loop it has interrupted.
-        threading.Thread(target=self._abort_running, name="terminate", daemon=True).start()
+        threading.Thread(
+            target=self.abort_running, args=(TERMINATED,), name="terminate", daemon=True
+        ).start()
 
     # A frame that was read is announced: an interruption before its event is saved would leave a
     # frame in the file that no document speaks of, and take it again. It waits for that moment.
@@ -176,9 +178,14 @@ class InstrumentRunEngine(RunEngine):
         await self._saved()
         return await super()._halt_coro()
 
-    def _abort_running(self) -> None:
-        self._end_because = TERMINATED
-        super().abort(TERMINATED)
+    def because(self, reason: str) -> None:
+        """Note why the run in progress is about to end; "" takes it back."""
+        self._end_because = reason
+
+    def abort_running(self, reason: str) -> None:
+        """End the plan that runs, with its clean-up, from another thread than its own."""
+        self._end_because = reason
+        super().abort(reason)
 
     def _guarded(self, action: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         finished = False

@@ -25,6 +25,8 @@ from zoneplate.simulators import SAMPLES, Specimen, attach, simulated_microscope
 
 from .catalog import EmbeddedCatalog, RemoteCatalog
 from .catalog_choice import open_catalog
+from .control.channel import ControlServer
+from .control.steering import Steering
 from .data_directory import DataDirectory
 from .journal import Document, DocumentJournal, is_finished, journals, read_journal
 from .live_process import LiveAnalysis
@@ -72,6 +74,8 @@ class Session:
         The live analysis; None if it was not asked for.
     questions
         Answers what plans ask; its `stop_rule` says when an adaptive tomogram may stop.
+    steering
+        Does what others ask of a running scan; its `run` waits while a scan is paused.
     """
 
     def __init__(
@@ -105,6 +109,9 @@ class Session:
         self.supplemental_data = SupplementalData(baseline=baseline)
         self.RE.preprocessors.append(self.supplemental_data)
         self.RE.preprocessors.append(suspending(self.RE, microscope))
+        self.steering = Steering(self.RE)
+        self.RE.preprocessors.append(self.steering.preprocess)
+        self._control = ControlServer(data.root, self.steering)
         self._velocities: list[tuple[Any, float]] = []
         self._signals = ExitStack()
         self._signals.enter_context(ended_by_signals(self.RE))
@@ -113,8 +120,7 @@ class Session:
         self.RE.subscribe(self._journal)
         self.live = LiveAnalysis(data) if live else None
         self.questions = Questions(self)
-        if self.live is not None:
-            self.RE.subscribe(self._start_live, "start")
+        self.RE.subscribe(self._start_helpers, "start")
         self._catalog = open_catalog(data.root)
 
     @property
@@ -233,6 +239,7 @@ class Session:
         self._signals.close()
         if str(self.RE.state) == "paused":
             self.RE.abort("the session was closed while the scan was paused")
+        self._control.close()
         self.make_safe()
         if self.live is not None:
             self.live.close()
@@ -255,8 +262,9 @@ class Session:
     ) -> None:
         self.close()
 
-    def _start_live(self, name: str, doc: Document) -> None:
-        """Start the live analysis with the first run: what is refused before costs nothing."""
+    def _start_helpers(self, name: str, doc: Document) -> None:
+        """Start what a scan needs beside it with the first: a plan refused before costs nothing."""
+        self._control.start()
         if self.live is not None:
             self.live.start()
 

@@ -11,7 +11,7 @@ import pandas as pd
 from zoneplate.analysis.lot_specification import LotSpecification
 from zoneplate.analysis.stop_when import Verdict
 from zoneplate.analysis.summary import MINIMUM_VOID_UM
-from zoneplate.devices import ConfigurationError
+from zoneplate.devices import AcquisitionError, ConfigurationError
 from zoneplate.plans.angles import PASSES
 from zoneplate.plans.stopping import DECISIONS
 
@@ -21,7 +21,7 @@ from .live import EXPOSURE, reading
 from .map_analysis import MapResult, load_map
 from .provenance import frame_files
 from .reporting import write_results_report
-from .results import Results, collect_results, save_results
+from .results import Results, collect_results, save_results, write_json
 from .runs import RunNotFoundError, RunRecord, find_journal, read_run
 from .screening import Begun, begun, stop_of, tomograms_of
 from .stored_analysis import analyze_file, analyze_run
@@ -88,7 +88,9 @@ def screen_sample(
     def plan() -> Any:
         uids.extend((yield from screen(session.microscope, **{"regions": 1, **options})))
 
-    session.RE(plan())
+    session.steering.run(plan())
+    if len(uids) < 2:
+        raise AcquisitionError("every region was skipped: there is nothing to measure")
     progress("waiting for the live analysis")
     return report_tomograms(session, uids[0], uids[1:], out, lot=lot, progress=progress)
 
@@ -129,6 +131,10 @@ def report_tomograms(
     results = collect_screening(session.data, mosaic_uid, tomogram_uids, tomograms, lot=lot)
     progress("writing the report")
     save_results(out, results)
+    # Kept with the data as well: the live page and its list of lots show these numbers.
+    kept = session.data.result_of(mosaic_uid or tomogram_uids[0])
+    check_writable(kept)
+    write_json(kept / "results.json", results.document)
     write_results_report(out, results, _map_of(session.data, mosaic_uid))
     return results
 

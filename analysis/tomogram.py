@@ -72,11 +72,14 @@ class Preview:
         How many are in, and how many are planned.
     summary
         As `summarize` returns it.
+    segmentation
+        What was measured; None where only the numbers are known.
     """
 
     projections: int
     planned: int
     summary: dict[str, Any]
+    segmentation: Segmentation | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -214,6 +217,16 @@ class TomogramAnalysis:
         """The volume that grows."""
         return self._volume.fine
 
+    @property
+    def shown(self) -> StreamingReconstruction:
+        """What people look at meanwhile: the same with larger voxels where the scan is large."""
+        return self._volume.shown
+
+    @property
+    def shown_voxel_um(self) -> float:
+        """Voxel edge of `shown`, and of the labels of a preview."""
+        return self.pixel_um * self._volume.factor
+
     def add_reference(
         self,
         kind: str,
@@ -281,8 +294,8 @@ class TomogramAnalysis:
         """Segment and measure what is there; None while that is too little to see anything."""
         if self.projections < min(PREVIEW_SHARE * needed_projections(self.shape[1]), self.planned):
             return None
-        *_, summary = self._measure(self._volume.shown.volume, self._volume.factor)
-        return Preview(self.projections, self.planned, summary)
+        segmentation, *_, summary = self._measure(self._volume.shown.volume, self._volume.factor)
+        return Preview(self.projections, self.planned, summary, segmentation)
 
     def finish(self, progress: Callable[[str], None] = lambda _: None) -> Tomogram:
         """Refine the geometry with all data, reconstruct, segment and measure.

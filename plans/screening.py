@@ -1,9 +1,10 @@
 """Screening a powder: map it, choose regions, take their tomograms."""
 
+import logging
 from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
-from bluesky.utils import CustomPlanMetadata, Msg, MsgGenerator
+from bluesky.utils import CustomPlanMetadata, Msg, MsgGenerator, RequestAbort, RequestStop
 
 from zoneplate.devices import ConfigurationError
 from zoneplate.devices.microscope import Microscope
@@ -13,6 +14,8 @@ from .mosaic import check_mosaic, mosaic
 from .stopping import check_adaptive
 from .tomography import check_tomography, tomography
 from .validation import check_axis, check_clearance, check_count
+
+logger = logging.getLogger(__name__)
 
 MAXIMUM_REGIONS = 100
 
@@ -35,6 +38,14 @@ and the plan assumes nothing was."""
 
 StopWhen = Callable[[dict[str, Any]], str | bool | None]
 """Gets the results so far; returns why to stop, or nothing to go on."""
+
+
+class RegionSkipped(RequestAbort):
+    """Thrown into a tomogram of a screening that is to end here; the next region follows."""
+
+
+class ScreeningStopped(RequestStop):
+    """Thrown into a screening that is to end before the next region."""
 
 
 def screen(
@@ -147,16 +158,26 @@ def screen(
     for number, center_um in enumerate(wanted[:regions]):
         uid = done.get(number)
         if uid is None:
-            uid = yield from tomography(
-                microscope,
-                center_um=(center_um[0], center_um[1], center_um[2]),
-                projections=projections,
-                exposure_s=exposure_s,
-                binning=binning,
-                order=order,
-                adaptive=adaptive,
-                md={**more, "screening": {"mosaic": mosaic_uid, "region": number, "of": regions}},
-            )
+            try:
+                uid = yield from tomography(
+                    microscope,
+                    center_um=(center_um[0], center_um[1], center_um[2]),
+                    projections=projections,
+                    exposure_s=exposure_s,
+                    binning=binning,
+                    order=order,
+                    adaptive=adaptive,
+                    md={
+                        **more,
+                        "screening": {"mosaic": mosaic_uid, "region": number, "of": regions},
+                    },
+                )
+            except RegionSkipped as wish:
+                logger.warning("region %d of %d was skipped: %s", number + 1, regions, wish)
+                continue
+            except ScreeningStopped as wish:
+                logger.warning("the screening ended before region %d: %s", number + 1, wish)
+                break
         uids.append(uid)
         if stop_when is None:
             continue

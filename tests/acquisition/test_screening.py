@@ -16,6 +16,7 @@ from bluesky import plan_stubs as bps
 
 from zoneplate.acquisition import open_scan, replay
 from zoneplate.acquisition.journal import read_journal
+from zoneplate.acquisition.map_analysis import load_map, save_map
 from zoneplate.acquisition.results import load_tomogram_result
 from zoneplate.acquisition.runs import find_journal
 from zoneplate.acquisition.workflow import analyze, live_curve
@@ -226,3 +227,11 @@ def test_documents_of_the_catalog_can_be_replayed(screening):
     stored = load_tomogram_result(screening.session.data.result_of(screening.tomogram_uid))
     assert stored is not None
     assert np.abs(tomogram.volume - stored.volume).max() < 1e-6
+
+
+def test_map_is_kept_while_somebody_reads_the_one_before(screening, tmp_path):
+    found = load_map(screening.session.data.result_of(screening.mosaic_uid))
+    save_map(tmp_path, found)
+    with h5py.File(tmp_path / "mosaic.h5", "r"):  # holds a lock on the file
+        save_map(tmp_path, found)
+    assert load_map(tmp_path).facts == found.facts

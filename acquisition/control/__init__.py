@@ -1,0 +1,1 @@
+"""Steering a scan from outside its process: pause, resume, skip, stop, abort."""
