@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-import os
+import io
 import re
-import subprocess
-import sys
+import runpy
+from contextlib import redirect_stdout
 from pathlib import Path
+
+import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -18,18 +20,17 @@ def blocks(page: Path, language: str) -> list[str]:
 
 
 def run_blocks(page: Path, folder: Path) -> str:
-    """Run the Python of a page as one script in a folder and return what it prints."""
+    """Run the Python of a page as one script in a folder and return what it prints.
+
+    In this process: another interpreter would spend most of its time on imports.
+    """
     script = folder / f"{page.stem}.py"
     script.write_text("\n".join(blocks(page, "python")))
-    result = subprocess.run(
-        [sys.executable, script],
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=250,
-        env={**os.environ, "ZONEPLATE_DATA": str(folder / "must-not-appear")},
-    )
-    assert result.returncode == 0, result.stderr
-    assert not (folder / "must-not-appear").exists()
-    return result.stdout
+    elsewhere = folder / "must-not-appear"
+    printed = io.StringIO()
+    with pytest.MonkeyPatch.context() as patch, redirect_stdout(printed):
+        patch.setenv("ZONEPLATE_DATA", str(elsewhere))
+        patch.chdir(folder)
+        runpy.run_path(str(script), run_name="__main__")
+    assert not elsewhere.exists()
+    return printed.getvalue()
