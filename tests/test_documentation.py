@@ -113,6 +113,8 @@ def test_commands_shown_exist(page: Path, line: str):
         return
     assert words[0] in group.commands, f"{name_of(page)}: {line}"
     command = group.commands[words[0]]
+    if "--help" in words:
+        return
     if len(words) == 1 and any(one.required for one in command.params):
         return  # the bare name of a command
     context = command.make_context(words[0], words[1:])
