@@ -108,9 +108,8 @@ def local_background(share: Grey, empty: NDArray[np.bool_]) -> LocalBackground:
         ndimage.gaussian_filter(part, SMOOTHING_BLOCKS, truncate=TRUNCATION, mode="constant")
         for part in (weight, value)
     )
-    return LocalBackground(
-        layers, smooth_value / (smooth_weight + PRIOR_VOXELS), noise, voxels, factors
-    )
+    level = (smooth_value / (smooth_weight + PRIOR_VOXELS)).astype(np.float32)
+    return LocalBackground(layers, level, noise, voxels, factors)
 
 
 def _halved(values: Grey) -> Grey:
