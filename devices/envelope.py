@@ -88,7 +88,7 @@ class Envelope:
         >>> envelope = Envelope(InstrumentConfiguration.load())
         >>> here = {"x": (0, 0), "z": (0, 0), "theta": (-90, 90), "zone_plate_z": (0, 0)}
         >>> envelope.gaps(here)
-        Gaps(zone_plate_um=2000.0, condenser_um=4500.0)
+        Gaps(zone_plate_um=1996.670362, condenser_um=4418.86117)
         """
         sizes = self._sizes
         if sizes is None:
