@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from click.core import ParameterSource
 
 from . import (
     command_budget,
@@ -52,7 +51,6 @@ app = typer.Typer(
 # `-1`, the newest scan, must reach the command as a value, not as an option nobody knows.
 TAKES_MINUS_ONE = {"ignore_unknown_options": True}
 
-DEFAULT = ParameterSource.DEFAULT
 
 EXIT_BAD_INPUT = 2
 EXIT_FAILED = 1
@@ -61,9 +59,9 @@ EXIT_FAILED = 1
 class Rank(StrEnum):
     """What makes a region telling."""
 
-    count = "count"
-    diversity = "diversity"
-    voids = "voids"
+    by_count = "count"
+    by_diversity = "diversity"
+    by_voids = "voids"
 
 
 Adaptive = Annotated[
@@ -117,7 +115,7 @@ def screen(
     rank: Annotated[
         Rank,
         typer.Option(help="Regions with the most particles, various sizes, or suspected voids"),
-    ] = Rank.count,
+    ] = Rank.by_count,
     stop_when: StopWhenTexts = None,
     resume: Resume = None,
     live: Annotated[
@@ -155,7 +153,7 @@ def screen(
     }
     rule = parse_stop_when(stop_when or [])
     if resume is not None:
-        given = {name for name in options if context.get_parameter_source(name) != DEFAULT}
+        given = {name for name in options if _was_given(context, name)}
         options = {name: value for name, value in options.items() if name in given}
         earlier = begun(DataDirectory.choose(data), resume)
         # A newer run must not take the place of the one that was meant by -1.
@@ -327,6 +325,15 @@ for command in (
     command_queue,
 ):
     command.register(app)
+
+
+def _was_given(context: typer.Context, name: str) -> bool:
+    """Return whether an option stood on the command line.
+
+    By name: Typer may carry a Click of its own, whose enumeration is not that of `click`.
+    """
+    source = context.get_parameter_source(name)
+    return source is not None and source.name != "DEFAULT"
 
 
 def main(run: Callable[[], Any] = app) -> None:

@@ -85,8 +85,10 @@ def screen_sample(
     session.questions.lot = lot
     uids: list[str] = []
 
+    options = {"regions": 1, **options}
+
     def plan() -> Any:
-        uids.extend((yield from screen(session.microscope, **{"regions": 1, **options})))
+        uids.extend((yield from screen(session.microscope, **options)))
 
     session.steering.run(plan())
     if len(uids) < 2:

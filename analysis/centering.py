@@ -116,9 +116,10 @@ def center_region(
     height = ((rows - 1) / 2 - np.arange(rows)) * pixel_um
     middle = (np.arange(depth.shape[1]) - (depth.shape[1] - 1) / 2) * pixel_um
     z: list[float] = []
-    for row in table.itertuples():
-        near = np.abs(height - (float(row.center_y_um) - position_um[1])) <= max(
-            BAND_SHARE * float(row.equivalent_diameter_um) / 2, pixel_um / 2
+    places = table[["center_y_um", "equivalent_diameter_um"]].to_numpy(float)
+    for center_y_um, diameter_um in places:
+        near = np.abs(height - (center_y_um - position_um[1])) <= max(
+            BAND_SHARE * diameter_um / 2, pixel_um / 2
         )
         weight = depth[near].sum(axis=0)
         total = weight.sum()
@@ -129,7 +130,9 @@ def center_region(
         rows * pixel_um / 2 - EDGE_UM,
     )
     table, center = _fitting(table, room_um, drop=chosen_um is None)
-    scatter = float(table["center_z_um"].std(ddof=1)) if len(table) > 1 else pixel_um
+    scatter = (
+        float(np.std(table["center_z_um"].to_numpy(float), ddof=1)) if len(table) > 1 else pixel_um
+    )
     return Centering(
         (center[0], center[1], center[2]),
         scatter / float(np.sqrt(len(table))),
@@ -153,7 +156,7 @@ def _chosen(
         }
     )
     if chosen_um is None:
-        table = table[~found["touches_border"].to_numpy(bool)]
+        table = table.take(np.flatnonzero(~found["touches_border"].to_numpy(bool)))
         if table.empty:
             raise CenteringError(
                 "no whole particle is in the field: go to a place where the map shows some"
@@ -224,7 +227,7 @@ def _fitting(
                 f"{worst.max():.1f} um out of the field while the stage turns; choose fewer, or "
                 "nearer ones"
             )
-        table = table[worst < worst.max()].reset_index(drop=True)
+        table = table.take(np.flatnonzero(worst < worst.max())).reset_index(drop=True)
         if table.empty:
             raise CenteringError("no particle stays in the field; choose another region")
     return table.assign(reach_um=across, stays=worst <= 0), center

@@ -79,7 +79,9 @@ def sharpness(frames: ArrayLike) -> float:
         raise ValueError(f"frames have shape {stack.shape}: give (frames, rows, columns)")
     gradients = np.stack(
         [
-            ndimage.gaussian_filter(stack, (0, *(SMOOTHING_PIXELS,) * 2), order=(0, *order))
+            ndimage.gaussian_filter(
+                stack, (0, *(SMOOTHING_PIXELS,) * 2), order=cast("Any", (0, *order))
+            )
             for order in ((0, 1), (1, 0))
         ]
     )
@@ -205,4 +207,4 @@ def _parabola(
         error = float(np.sqrt(slope @ covariance @ slope)) * half_width
         # A step further than the window is no refinement: keep what the series shows.
         vertex = float(np.clip(vertex + shift * half_width, z[0], z[-1]))
-    return vertex, error
+    return vertex, float(error)

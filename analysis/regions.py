@@ -136,7 +136,7 @@ def choose_regions(
             behind |= same_band[:, None] & in_line[None, :]
         rank = np.where(~behind & (score > 0), score, -1.0)
         if nearest < 1e-6:
-            rank[~_leaves_room(y, (rank > 0).any(axis=1), clear_y, count - len(rows))] = -1.0
+            rank[~_leaves_room(y, np.any(rank > 0, axis=1), clear_y, count - len(rows))] = -1.0
         i, j = np.unravel_index(int(np.argmax(rank)), rank.shape)
         if rank[i, j] <= 0:
             break
@@ -304,7 +304,7 @@ def _values(
     number = whole.total(np.ones(len(particles)))
     if strategy == "voids":
         suspicion = void_suspicion(particles)
-        suspects = whole.total(suspicion >= SUSPECT_SIGMAS)
+        suspects = whole.total((suspicion >= SUSPECT_SIGMAS).astype(np.float64))
         return (
             whole.total(suspicion),
             np.rint(number).astype(np.int64),
