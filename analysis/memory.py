@@ -67,9 +67,9 @@ def reconstruction_bytes(
     Examples
     --------
     >>> round(reconstruction_bytes((1024, 1024), 1571) / (4 * 1024**3), 2)  # times the volume
-    1.09
+    1.07
     >>> round(reconstruction_bytes((128, 128), 141) / 1e6)
-    24
+    22
     """
     rows, columns = shape
     volume_rows, depth, width = volume_shape or (rows, columns, columns)
