@@ -43,9 +43,9 @@ def test_real_differences_are_found_with_their_size():
     rng = np.random.default_rng(8)
     a, b = lot(rng, frequency=0.3), lot(rng, frequency=0.8, median_um=8.0)
     frequency, size, dead = compare(a, b, minimum_void_um=1.0)
-    assert frequency.p_value < 1e-6
+    assert frequency.p_value < 1e-4
     assert frequency.low < 0.5 < frequency.high
-    assert size.p_value < 1e-6
+    assert size.p_value < 1e-4
     assert size.low < size.effect < size.high
     assert size.effect == pytest.approx(8.0 / 5.8, rel=0.2)
     assert dead.effect > 1
@@ -75,4 +75,4 @@ def test_a_lot_without_particles_or_voids_gives_no_test_and_no_crash():
     assert [one.effect for one in nothing] == [None, None, None]
     dense = compare((particles, voids.head(0)), (particles, voids), minimum_void_um=1.0)
     assert dense[2].effect is None
-    assert dense[0].p_value < 1e-6
+    assert dense[0].p_value < 1e-4
