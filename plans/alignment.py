@@ -6,15 +6,15 @@ Focus and regions: `zoneplate.plans.focus`, `zoneplate.plans.centering`.
 from typing import Any
 
 from bluesky import plan_stubs as bps
-from bluesky import preprocessors as bpp
 from bluesky.utils import CustomPlanMetadata, Msg, MsgGenerator
 
 from zoneplate.devices import AcquisitionError
 from zoneplate.devices.microscope import Microscope
 
-from .frames import left_safe, prepare_camera, setpoint, take_darks, take_flats, take_projections
+from .frames import setpoint
 from .metadata import run_metadata
-from .references import MAXIMUM_REFERENCES, check_out, out_moves
+from .references import MAXIMUM_REFERENCES, check_out
+from .series import take_series
 from .validation import check_axis, check_count, check_frames
 
 FIND_AXIS = "find_axis"
@@ -102,29 +102,22 @@ def find_axis(
     sample_in = list(zip((stage.x, stage.y, stage.z), center, strict=True))
     targets = [[*sample_in, (stage.theta, angle)] for angle in (-90.0, 90.0)]
 
-    def pair() -> MsgGenerator[str]:
-        @bpp.stage_decorator([microscope.camera])
-        @bpp.run_decorator(
-            md=run_metadata(
-                microscope, "find_axis", arguments, frames, md, motors=[stage.theta.name]
-            )
-        )
-        def inner() -> MsgGenerator[None]:
-            yield from prepare_camera(microscope, exposure_s, binning)
-            yield from take_darks(microscope, dark_frames)
-            yield from take_flats(
-                microscope,
-                flat_frames,
-                out_moves=out_moves(microscope, out_um),
-                next_moves=targets[0],
-            )
-            yield from take_projections(microscope, targets)
-
-        return (yield from left_safe(microscope, inner()))
+    metadata = run_metadata(
+        microscope, "find_axis", arguments, frames, md, motors=[stage.theta.name]
+    )
 
     offset_um = 0.0
     for _ in range(attempts):
-        uid = yield from pair()
+        uid = yield from take_series(
+            microscope,
+            targets,
+            exposure_s=exposure_s,
+            binning=binning,
+            dark_frames=dark_frames,
+            flat_frames=flat_frames,
+            out_um=out_um,
+            metadata=metadata,
+        )
         answer: Any = yield Msg(FIND_AXIS, None, uid)
         if answer is None:
             return 0.0

@@ -3,22 +3,14 @@
 from collections.abc import Sequence
 from typing import Any
 
-from bluesky import preprocessors as bpp
 from bluesky.utils import CustomPlanMetadata, Msg, MsgGenerator
 
 from zoneplate.devices.microscope import Microscope
 
-from .frames import (
-    left_safe,
-    move,
-    prepare_camera,
-    setpoint,
-    take_darks,
-    take_flats,
-    take_projections,
-)
+from .frames import move, setpoint
 from .metadata import run_metadata
-from .references import MAXIMUM_REFERENCES, check_out, out_moves
+from .references import MAXIMUM_REFERENCES, check_out
+from .series import take_series
 from .validation import check_axis, check_clearance, check_count, check_frames
 
 CENTER_REGION = "center_region"
@@ -112,20 +104,16 @@ def center_region(
     sample_in = list(zip(axes, begin, strict=True))
     targets = [[*sample_in, (stage.theta, angle)] for angle in ANGLES_DEG]
 
-    @bpp.stage_decorator([microscope.camera])
-    @bpp.run_decorator(md=metadata)
-    def views() -> MsgGenerator[None]:
-        yield from prepare_camera(microscope, exposure_s, binning)
-        yield from take_darks(microscope, dark_frames)
-        yield from take_flats(
-            microscope,
-            flat_frames,
-            out_moves=out_moves(microscope, out_um),
-            next_moves=targets[0],
-        )
-        yield from take_projections(microscope, targets)
-
-    uid = yield from left_safe(microscope, views())
+    uid = yield from take_series(
+        microscope,
+        targets,
+        exposure_s=exposure_s,
+        binning=binning,
+        dark_frames=dark_frames,
+        flat_frames=flat_frames,
+        out_um=out_um,
+        metadata=metadata,
+    )
     answer: Any = yield Msg(CENTER_REGION, None, uid)
     x_um, y_um, z_um = begin if answer is None else (float(value) for value in answer)
     check_clearance(microscope, x_um=[x_um], z_um=[z_um], theta_deg=ANGLES_DEG)

@@ -10,17 +10,10 @@ from zoneplate.devices import ConfigurationError
 from zoneplate.devices.configuration import FOCUS
 from zoneplate.devices.microscope import Microscope
 
-from .frames import (
-    left_safe,
-    move,
-    prepare_camera,
-    setpoint,
-    take_darks,
-    take_flats,
-    take_projections,
-)
+from .frames import move, setpoint
 from .metadata import run_metadata
-from .references import MAXIMUM_REFERENCES, check_out, out_moves
+from .references import MAXIMUM_REFERENCES, check_out
+from .series import take_series
 from .validation import check_axis, check_clearance, check_count, check_frames
 
 FIND_FOCUS = "find_focus"
@@ -139,24 +132,20 @@ def focus(
     sample_in = list(zip((stage.x, stage.y, stage.z), here[:3], strict=True))
     targets = [[*sample_in, (zone_plate, place)] for place in places_um for _ in range(frames)]
 
-    @bpp.stage_decorator([microscope.camera])
-    @bpp.run_decorator(md=metadata)
-    def series() -> MsgGenerator[None]:
-        yield from prepare_camera(microscope, exposure_s, binning)
-        yield from take_darks(microscope, dark_frames)
-        yield from take_flats(
-            microscope,
-            flat_frames,
-            out_moves=out_moves(microscope, out_um),
-            next_moves=targets[0],
-        )
-        yield from take_projections(microscope, targets)
-
     def back(_: Exception) -> MsgGenerator[None]:
         yield from bps.mv(zone_plate, before_um)
 
     def whole() -> MsgGenerator[float]:
-        uid = yield from left_safe(microscope, series())
+        uid = yield from take_series(
+            microscope,
+            targets,
+            exposure_s=exposure_s,
+            binning=binning,
+            dark_frames=dark_frames,
+            flat_frames=flat_frames,
+            out_um=out_um,
+            metadata=metadata,
+        )
         answer: Any = yield Msg(FIND_FOCUS, None, uid)
         found_um = middle_um if answer is None else float(answer)
         # From the side that the series came from.
