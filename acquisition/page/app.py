@@ -114,7 +114,7 @@ def _buttons(board: Board, visitor: Visitor, style: str) -> Any:
         if may(visitor.role, action):
             button = pn.widgets.Button(
                 name=action.value.capitalize(),
-                button_type="warning" if action is Action.ABORT else "default",
+                button_type="danger" if action is Action.ABORT else "default",
                 css_classes=["action"],
                 margin=(4, 4),
             )

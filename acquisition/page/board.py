@@ -126,7 +126,11 @@ class Board:
         shown["status"] = self._html("status", facts=facts, wall_s=self._frame_wall_s(newest))
         shown["counts"] = self._html("counts", facts=facts, curve=curve(facts.rows))
         shown["state"] = self._html(
-            "state", axes=axes_of(frame), other=state_of(frame), control=self.control_state
+            "state",
+            facts=facts,
+            axes=axes_of(frame),
+            other=state_of(frame),
+            control=self.control_state,
         )
         shown["warnings"] = self._html("warnings", facts=facts)
         known = len(self.follower.runs())
