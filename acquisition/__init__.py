@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .formats import Scan, open_scan
     from .live import LiveTomogram, replay
-    from .session import Session, open_session
+    from .opening import open_session
+    from .session import Session
     from .workflow import analyze, screen_sample
 
 __all__ = [
@@ -31,7 +32,7 @@ _HOMES = {
     "Session": "session",
     "analyze": "workflow",
     "open_scan": "formats",
-    "open_session": "session",
+    "open_session": "opening",
     "replay": "live",
     "screen_sample": "workflow",
 }

@@ -98,7 +98,7 @@ MinimumVoid = Annotated[
 )
 def screen(
     context: typer.Context,
-    sample: Sample = "nmc622",
+    sample: Sample = None,
     regions: Annotated[int, typer.Option(help="Number of tomograms")] = 1,
     seed: Seed = 0,
     out: Out = Path("out"),
@@ -135,9 +135,9 @@ def screen(
 
     from .command_live import shown_live
     from .data_directory import DataDirectory, check_writable
+    from .opening import EPICS_SIMULATED, open_session
     from .progress import ScanProgress
     from .screening import begun
-    from .session import EPICS_SIMULATED, open_session
     from .workflow import screen_sample
 
     check_writable(out)
@@ -158,7 +158,9 @@ def screen(
         earlier = begun(DataDirectory.choose(data), resume)
         # A newer run must not take the place of the one that was meant by -1.
         resume = str(earlier.start["uid"])
-        specimen, seed = Path(earlier.start["specimen_file"]), int(earlier.start["seed"])
+        if "specimen_file" in earlier.start:  # it was simulated
+            specimen, seed = Path(earlier.start["specimen_file"]), int(earlier.start["seed"])
+        sample = earlier.start["sample"]
     if rule is not None:
         options["stop_when"] = rule
     instrument = EPICS_SIMULATED if epics else instrument
@@ -179,7 +181,7 @@ def screen(
 def mosaic(
     rows: Annotated[int, typer.Option(help="Tiles along y")] = 5,
     columns: Annotated[int, typer.Option(help="Tiles along x")] = 8,
-    sample: Sample = "nmc622",
+    sample: Sample = None,
     seed: Seed = 0,
     out: Out = Path("out"),
     specimen: SpecimenFile = None,
@@ -193,8 +195,8 @@ def mosaic(
 
     from .data_directory import check_writable
     from .map_analysis import save_map
+    from .opening import open_session
     from .progress import ScanProgress
-    from .session import open_session
 
     check_writable(out)
     with open_session(
@@ -298,11 +300,16 @@ def ioc(
 
 
 @app.command(epilog="Example: zoneplate doctor")
-def doctor(data: Data = None) -> None:
+def doctor(
+    data: Data = None,
+    instrument: Annotated[
+        Path | None, typer.Option(help="Instrument file to try: whether all of it answers")
+    ] = None,
+) -> None:
     """Say what is installed and working, and what to do about what is not."""
     from .doctor import examine
 
-    findings = examine(data)
+    findings = examine(data, instrument)
     width = max(len(finding.name) for finding in findings)
     for finding in findings:
         mark = {True: "ok", False: "!!", None: "--"}[finding.good]

@@ -17,11 +17,19 @@ class Order(StrEnum):
     golden = "golden"
 
 
-Sample = Annotated[str, typer.Option(help="Simulated powder: nmc622, nmc811 or nmc622-bad")]
+Sample = Annotated[
+    str | None,
+    typer.Option(
+        help="Name of the sample; simulated: nmc622, nmc811 or nmc622-bad  [default: nmc622]",
+        show_default=False,
+    ),
+]
 SpecimenFile = Annotated[
     Path | None, typer.Option("--specimen", help="Specimen of your own: CSV, HDF5, STL or PLY")
 ]
-Instrument = Annotated[str, typer.Option(help="'simulated' or 'epics-simulated'")]
+Instrument = Annotated[
+    str, typer.Option(help="'simulated', 'epics-simulated', or an instrument file (.toml)")
+]
 Epics = Annotated[
     bool, typer.Option("--epics", help="The simulated instrument behind an EPICS server")
 ]

@@ -51,7 +51,7 @@ def tomography(
         tuple[float, float, float],
         typer.Option("--center", help="Point of the sample (x y z) on the rotation axis, um"),
     ] = (0.0, 0.0, 0.0),
-    sample: Sample = "nmc622",
+    sample: Sample = None,
     seed: Seed = 0,
     out: Out = Path("out"),
     specimen: SpecimenFile = None,
@@ -99,8 +99,8 @@ def tomography(
     from zoneplate.plans import tomography as tomography_plan
 
     from .data_directory import check_writable
+    from .opening import open_session
     from .progress import ScanProgress
-    from .session import open_session
     from .workflow import report_tomograms
 
     check_writable(out)

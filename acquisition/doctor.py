@@ -53,15 +53,25 @@ class Finding:
     remedy: str = ""
 
 
-def examine(data_dir: Path | None = None) -> list[Finding]:
-    """Look at everything a session needs; nothing is started and nothing moves."""
+def examine(data_dir: Path | None = None, instrument: Path | None = None) -> list[Finding]:
+    """Look at everything a session needs; nothing is started and nothing moves.
+
+    Parameters
+    ----------
+    data_dir
+        Data directory; the usual one if None.
+    instrument
+        Instrument file; the one that ships with zoneplate if None. What it says is found over
+        EPICS is asked for.
+    """
+    data = DataDirectory.choose(data_dir)
     return [
         Finding("python", sys.version.split()[0], True),
         *(_package(name) for name in NEEDED),
         *(_optional(name, remedy) for name, remedy in OPTIONAL.items()),
         Finding("cores", str(len(os.sched_getaffinity(0))), True),
-        _instrument_file(),
-        *_data(DataDirectory.choose(data_dir)),
+        *_instrument(instrument, data),
+        *_data(data),
     ]
 
 
@@ -78,12 +88,30 @@ def _optional(name: str, remedy: str) -> Finding:
     return Finding(name, "not installed (optional)", None, remedy)
 
 
-def _instrument_file() -> Finding:
+def _instrument(file: Path | None, data: DataDirectory) -> list[Finding]:
     try:
-        configuration = InstrumentConfiguration.load()
+        configuration = InstrumentConfiguration.load(file)
     except ZoneplateError as error:
-        return Finding("instrument file", str(error), False, "reinstall zoneplate")
-    return Finding("instrument file", configuration.name, True)
+        remedy = "reinstall zoneplate" if file is None else "docs/instrument-files.md has them all"
+        return [Finding("instrument file", str(error), False, remedy)]
+    findings = [Finding("instrument file", configuration.name, True)]
+    if configuration.epics is not None:
+        findings.append(_records(configuration, configuration.epics.prefix, data))
+    return findings
+
+
+def _records(configuration: InstrumentConfiguration, prefix: str, data: DataDirectory) -> Finding:
+    # The Channel Access library reads its environment when it is loaded: only who needs it does.
+    from zoneplate.devices.epics import epics_microscope
+
+    try:
+        microscope = epics_microscope(prefix, directory=data.frames, configuration=configuration)
+    except ZoneplateError as error:
+        return Finding("instrument", str(error), False, "correct [epics], or start its servers")
+    places = (f"{name} {axis.position:g} {axis.egu}" for name, axis in microscope.axes.items())
+    state = f"answers: {', '.join(places)}; shutter {microscope.shutter.state.get()}"
+    microscope.destroy()
+    return Finding("instrument", state, True)
 
 
 def _data(data: DataDirectory) -> list[Finding]:

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import dataclasses
-import hashlib
 import logging
-import tempfile
 import threading
 import time
 from collections.abc import Callable
@@ -13,22 +10,22 @@ from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 
 from bluesky.preprocessors import SupplementalData
 
 from zoneplate.analysis.regions import Strategy
-from zoneplate.devices import AcquisitionError, ConfigurationError
+from zoneplate.devices import AcquisitionError
 from zoneplate.devices.microscope import SHUTTER_CLOSED, Microscope
 from zoneplate.plans.suspension import watched
-from zoneplate.simulators import SAMPLES, Specimen, attach, simulated_microscope
+from zoneplate.simulators import attach
 
 from .catalog import EmbeddedCatalog, RemoteCatalog
 from .catalog_choice import open_catalog
 from .control.channel import ControlServer
 from .control.steering import Steering
 from .data_directory import DataDirectory
-from .journal import Document, DocumentJournal, is_finished, journals, read_journal
+from .journal import Document, DocumentJournal
 from .live_process import LiveAnalysis
 from .map_analysis import MapResult, analyze_map, load_map, save_map, with_regions
 from .questions import Questions
@@ -38,16 +35,7 @@ from .stored_analysis import analyze_run
 from .suspension import suspending
 from .tomogram_file import StoredTomogram
 
-if TYPE_CHECKING:
-    from zoneplate.simulators.imperfections import Imperfections
-
 logger = logging.getLogger(__name__)
-
-SIMULATED = "simulated"
-EPICS_SIMULATED = "epics-simulated"
-"""The same instrument behind Channel Access, its server started for the session."""
-
-"""Powders that can be simulated, by name."""
 
 LOG_NAME = "session.log"
 LOGGED = ("bluesky", "ophyd", "zoneplate")
@@ -60,7 +48,8 @@ LIVE_RESULT_TIMEOUT_S = 120.0
 class Session:
     """An open instrument with its RunEngine, its catalog and its live analysis.
 
-    Made by `open_session`; close it, or use it as a context manager.
+    Made by `open_session`; close it, or use it as a context manager. Of its parameters, `clock` is
+    that of a simulated instrument; without one, time is that of the wall.
 
     Attributes
     ----------
@@ -85,7 +74,7 @@ class Session:
         *,
         md: dict[str, Any],
         live: bool,
-        clock: Any,
+        clock: Any = None,
         when_closed: Callable[[], Any] = lambda: None,
     ) -> None:
         self._when_closed = when_closed
@@ -98,12 +87,13 @@ class Session:
         options: dict[str, Any] = {} if main_thread else {"context_managers": []}
         self.RE = InstrumentRunEngine(
             md,
-            clock=clock.now,
+            clock=clock.now if clock is not None else time.time,
             when_started=self._note_velocities,
             when_idle=self._after_plan,
             **options,
         )
-        attach(self.RE, clock)
+        if clock is not None:
+            attach(self.RE, clock)
         self._clock = clock
         baseline = [microscope.stage, microscope.optics, *watched(microscope)]
         self.supplemental_data = SupplementalData(baseline=baseline)
@@ -245,7 +235,8 @@ class Session:
             self.live.close()
         self._journal.close()
         self._catalog.close()
-        self._clock.close()
+        if self._clock is not None:
+            self._clock.close()
         self._when_closed()
         for logger_name in LOGGED:
             logging.getLogger(logger_name).removeHandler(self._log)
@@ -269,132 +260,6 @@ class Session:
             self.live.start()
 
 
-def open_session(
-    instrument: str | Path = SIMULATED,
-    *,
-    sample: str = "nmc622",
-    seed: int = 0,
-    specimen: Specimen | str | Path | None = None,
-    data_dir: str | Path | None = None,
-    imperfections: Imperfections | None = None,
-    speed: float | None = None,
-    live: bool = True,
-    md: dict[str, Any] | None = None,
-) -> Session:
-    """Open an instrument.
-
-    Parameters
-    ----------
-    instrument
-        `"simulated"`, or `"epics-simulated"`: the same behind an EPICS server.
-    sample
-        Name of the sample; for the simulated instrument a name in
-        `zoneplate.simulators.SAMPLES` (`"nmc622"`, `"nmc811"`, `"nmc622-bad"`) unless a
-        specimen is given.
-    seed
-        Seed of the simulated specimen and of everything random in the simulated instrument.
-    specimen
-        What is on the simulated stage: a `Specimen` or the file of one.
-    data_dir
-        Where to keep data: `$ZONEPLATE_DATA`, or `~/zoneplate-data`, if None.
-    imperfections
-        What is not ideal about the simulated instrument; the documented defaults if None.
-    speed
-        None lets the simulated instrument run as fast as it can be computed, 1 in real time.
-    live
-        Whether to analyse tomograms while they are taken.
-    md
-        More metadata for every run.
-
-    Returns
-    -------
-    Session
-
-    Raises
-    ------
-    ConfigurationError
-        If something is not possible.
-
-    Examples
-    --------
-    ::
-
-        with open_session("simulated", sample="nmc622", seed=1) as session:
-            session.RE(tomography(session.microscope))
-            session.catalog[-1].table()
-    """
-    if str(instrument) not in (SIMULATED, EPICS_SIMULATED):
-        raise ConfigurationError(
-            f"instrument {str(instrument)!r} is not available: this version drives "
-            f"{SIMULATED!r} and {EPICS_SIMULATED!r}"
-        )
-    data = DataDirectory.choose(data_dir)
-    data.create()
-    open_catalog(data.root)  # a bad address is refused before anything is started
-    on_stage = _specimen(sample, seed, specimen)
-    file = _keep_specimen(data, on_stage)
-    metadata: dict[str, Any] = {"sample": on_stage.name, "seed": seed, "specimen_file": str(file)}
-    material = next((particle.material for particle in on_stage.particles), None)
-    if material is not None:
-        metadata["material"] = material
-    metadata.update(md or {})
-    epoch_s = _epoch_s(data)
-    if str(instrument) == SIMULATED:
-        microscope = simulated_microscope(
-            on_stage,
-            seed=seed,
-            imperfections=imperfections,
-            directory=data.frames,
-            speed=speed,
-            epoch_s=epoch_s,
-        )
-        return Session(microscope, data, md=metadata, live=live, clock=microscope.clock)
-    return _epics_session(
-        data, file, metadata, imperfections, live=live, seed=seed, speed=speed, epoch_s=epoch_s
-    )
-
-
-def _epics_session(
-    data: DataDirectory,
-    specimen_file: Path,
-    md: dict[str, Any],
-    imperfections: Imperfections | None,
-    *,
-    live: bool,
-    seed: int,
-    speed: float | None,
-    epoch_s: float,
-) -> Session:
-    """Start a server of the simulated microscope and connect to it."""
-    # libca reads its environment when it is first used: nobody who needs no EPICS loads it.
-    from zoneplate.devices.epics import epics_microscope
-    from zoneplate.devices.epics_environment import use_simulated_servers
-    from zoneplate.simulators.ioc import ServerProcess
-
-    port, beacon_port = use_simulated_servers()
-    server = ServerProcess(
-        directory=data.frames,
-        port=port,
-        beacon_port=beacon_port,
-        specimen=specimen_file,
-        seed=seed,
-        imperfections=dataclasses.asdict(imperfections) if imperfections is not None else None,
-        speed=speed,
-        epoch_s=epoch_s,
-    )
-    try:
-        microscope = epics_microscope(server.prefix, directory=data.frames, simulated=True)
-    except BaseException:
-        server.stop()
-        raise
-
-    def let_go() -> None:
-        microscope.destroy()
-        server.stop()
-
-    return Session(microscope, data, md=md, live=live, clock=microscope.clock, when_closed=let_go)
-
-
 def _wait_standing(axis: Any) -> None:
     """Wait until an axis that was told to stop stands: it needs its time to slow down."""
     deadline_s = time.monotonic() + STANDING_TIMEOUT_S
@@ -412,39 +277,3 @@ def _log_to(file: Path) -> logging.Handler:
     for name in LOGGED:
         logging.getLogger(name).addHandler(handler)
     return handler
-
-
-def _specimen(sample: str, seed: int, specimen: Specimen | str | Path | None) -> Specimen:
-    if isinstance(specimen, Specimen):
-        return specimen
-    if specimen is not None:
-        return Specimen.load(specimen)
-    try:
-        make = SAMPLES[sample]
-    except KeyError:
-        raise ConfigurationError(
-            f"sample {sample!r} cannot be simulated: choose {', '.join(SAMPLES)}, or give a "
-            "specimen file"
-        ) from None
-    return make(seed)
-
-
-def _keep_specimen(data: DataDirectory, specimen: Specimen) -> Path:
-    """Keep what is on the simulated stage under a name made from its content."""
-    with tempfile.NamedTemporaryFile(dir=data.specimens, suffix=".h5", delete=False) as file:
-        temporary = Path(file.name)
-    specimen.save(temporary)
-    digest = hashlib.sha256(temporary.read_bytes()).hexdigest()[:16]
-    return temporary.replace(data.specimens / f"{digest}.h5")
-
-
-def _epoch_s(data: DataDirectory) -> float:
-    """Return an instrument time to start at: now, but after everything already recorded.
-
-    Virtual time runs ahead of the wall clock, and runs are sorted by their time.
-    """
-    newest = [path for path in journals(data.journal) if is_finished(path)][-1:]
-    times = [
-        float(doc["time"]) for path in newest for name, doc in read_journal(path) if name == "stop"
-    ]
-    return max([time.time(), *(last + 1.0 for last in times)])

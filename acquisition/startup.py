@@ -16,8 +16,8 @@ from bluesky.utils import Msg, MsgGenerator
 from zoneplate.plans import darks, find_axis, flats, mosaic, screen, tomography
 
 from .campaign_lots import check_name
+from .opening import SIMULATED, open_session
 from .questions import REPORT_LOT
-from .session import SIMULATED, open_session
 
 INSTRUMENT_VARIABLE = "ZONEPLATE_INSTRUMENT"
 SAMPLE_VARIABLE = "ZONEPLATE_SAMPLE"
@@ -44,7 +44,7 @@ __all__ = [
 
 session = open_session(
     os.environ.get(INSTRUMENT_VARIABLE, SIMULATED),
-    sample=os.environ.get(SAMPLE_VARIABLE, "nmc622"),
+    sample=os.environ.get(SAMPLE_VARIABLE),
     specimen=os.environ.get(SPECIMEN_VARIABLE) or None,
 )
 atexit.register(session.close)

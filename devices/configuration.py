@@ -10,7 +10,7 @@ from __future__ import annotations
 import tomllib
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from .errors import ConfigurationError
 from .optics import Detector, ZonePlate
@@ -22,6 +22,25 @@ FOCUS = "zone_plate_z"
 
 AXES = ("x", "y", "z", "theta", FOCUS)
 """All axes of a microscope: the stage's, then the zone plate's."""
+
+OPTIONAL_RECORDS = ("Source:Current", "Source:Energy_RBV", "Environment:Temperature_RBV")
+"""What an instrument may be without: its constant in the instrument file stands for it."""
+
+RECORDS = (
+    "Stage:X",
+    "Stage:Y",
+    "Stage:Z",
+    "Stage:Theta",
+    "Optics:ZonePlateZ",
+    "cam1:",
+    "image1:",
+    "HDF1:",
+    "Stats1:",
+    "Shutter:Command",
+    "Shutter:State_RBV",
+    *OPTIONAL_RECORDS,
+)
+"""Our names of what is driven over EPICS; those that end in a colon stand for all below them."""
 
 
 class _Section(BaseModel):
@@ -127,6 +146,40 @@ class EnvelopeConfiguration(_Section):
     clearance_um: float = Field(gt=0, description="Smallest distance that is allowed")
 
 
+class ShutterWords(BaseModel):
+    """What the records of a shutter call its two positions."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    open: str = "open"
+    closed: str = "closed"
+
+
+class EpicsConfiguration(_Section):
+    """Where the instrument is found over EPICS."""
+
+    prefix: str = Field(min_length=1, description="Begin of every PV name that is not in `names`")
+    names: dict[str, str] = Field(
+        default_factory=dict,
+        description="What stands at this instrument for one of `RECORDS`; empty: there is none",
+    )
+    shutter_words: ShutterWords = ShutterWords()
+
+    @field_validator("names")
+    @classmethod
+    def _known(cls, names: dict[str, str]) -> dict[str, str]:
+        for ours, theirs in names.items():
+            if ours not in RECORDS:
+                raise ValueError(f"{ours!r} is not driven: choose from {', '.join(RECORDS)}")
+            if not theirs and ours not in OPTIONAL_RECORDS:
+                raise ValueError(
+                    f"{ours!r} has no PV, but only {', '.join(OPTIONAL_RECORDS)} may be missing"
+                )
+            if theirs and ours.endswith(":") != theirs.endswith(":"):
+                raise ValueError(f"{ours!r} and {theirs!r}: both end in a colon, or none does")
+        return names
+
+
 class InstrumentConfiguration(BaseModel):
     """Everything that distinguishes one microscope from another."""
 
@@ -142,6 +195,8 @@ class InstrumentConfiguration(BaseModel):
     """None: nobody watches the temperature."""
     envelope: EnvelopeConfiguration | None = None
     """None: nothing is known that could collide."""
+    epics: EpicsConfiguration | None = None
+    """None: it is simulated."""
 
     def axis(self, name: str) -> AxisConfiguration:
         """Return the section of an axis: `x`, `y`, `z`, `theta` or `zone_plate_z`."""

@@ -10,10 +10,11 @@ from typing import Any
 
 from ophyd import Component, Signal
 
-from .configuration import AXES, InstrumentConfiguration
+from .configuration import AXES, InstrumentConfiguration, ShutterWords
 from .epics_axis import EpicsAxis
 from .epics_camera import EpicsCamera
 from .epics_clock import EpicsClock
+from .epics_names import Constant, Named
 from .epics_signals import Quantity, Setting
 from .epics_status import Link, SettingStatus
 from .errors import AcquisitionError, ConfigurationError
@@ -35,22 +36,22 @@ CONNECTION_TIMEOUT_S = 10.0
 class EpicsStage(Stage):
     """The stage over four motor records."""
 
-    x = Component(EpicsAxis, "X", kind="hinted")
-    y = Component(EpicsAxis, "Y", kind="hinted")
-    z = Component(EpicsAxis, "Z", kind="hinted")
-    theta = Component(EpicsAxis, "Theta", kind="hinted")
+    x = Named(EpicsAxis, "X", kind="hinted")
+    y = Named(EpicsAxis, "Y", kind="hinted")
+    z = Named(EpicsAxis, "Z", kind="hinted")
+    theta = Named(EpicsAxis, "Theta", kind="hinted")
 
 
 class EpicsOptics(Optics):
     """The optics: constants of the instrument file, and the motor record of the focus."""
 
-    zone_plate_z = Component(EpicsAxis, "ZonePlateZ", kind="normal")
+    zone_plate_z = Named(EpicsAxis, "ZonePlateZ", kind="normal")
 
 
 class EpicsShutter(Shutter):
     """The shutter as a device."""
 
-    state = Component(
+    state = Named(
         Setting,
         "State_RBV",
         write_pv="Command",
@@ -60,6 +61,13 @@ class EpicsShutter(Shutter):
         kind="normal",
     )
     travel_s = Component(Signal, value=0.0, kind="omitted")
+
+    def use_words(self, words: ShutterWords) -> None:
+        """Call the two positions what the records call them."""
+        theirs = {SHUTTER_OPEN: words.open, SHUTTER_CLOSED: words.closed}
+        ours = {word: position for position, word in theirs.items()}
+        # In between it is neither: said as the record says it.
+        self.state.translate(lambda word: ours.get(word, word), theirs.__getitem__)
 
     def check_value(self, value: str) -> None:
         """Refuse anything but the two positions a shutter has.
@@ -89,14 +97,14 @@ class EpicsShutter(Shutter):
 class EpicsSource(Source):
     """The source as a device."""
 
-    energy_kev = Component(Quantity, "Energy_RBV", units="keV", kind="config")
-    current = Component(Setting, "Current", kind="normal")
+    energy_kev = Named(Quantity, "Energy_RBV", units="keV", kind="config")
+    current = Named(Setting, "Current", kind="normal")
 
 
 class EpicsEnvironment(Environment):
     """The air around the microscope."""
 
-    temperature_c = Component(Quantity, "Temperature_RBV", units="degC", kind="normal")
+    temperature_c = Named(Quantity, "Temperature_RBV", units="degC", kind="normal")
 
 
 class EpicsMicroscope(Microscope):
@@ -110,12 +118,12 @@ class EpicsMicroscope(Microscope):
         The instrument clock, if the instrument is simulated; None for a real one.
     """
 
-    sample_stage = Component(EpicsStage, "Stage:")
-    camera = Component(EpicsCamera, "")
-    optics = Component(EpicsOptics, "Optics:", kind="config")
-    source = Component(EpicsSource, "Source:")
-    shutter = Component(EpicsShutter, "Shutter:")
-    environment = Component(EpicsEnvironment, "Environment:")
+    sample_stage = Named(EpicsStage, "Stage:")
+    camera = Named(EpicsCamera, "")
+    optics = Named(EpicsOptics, "Optics:", kind="config")
+    source = Named(EpicsSource, "Source:")
+    shutter = Named(EpicsShutter, "Shutter:")
+    environment = Named(EpicsEnvironment, "Environment:")
 
     clock: EpicsClock | None = None
 
@@ -147,11 +155,26 @@ class EpicsMicroscope(Microscope):
         for name in AXES:
             axis: EpicsAxis = self.axes[name]
             axis.configure_axis(self.configuration.axis(name))
+        self._stand_in()
         self.shutter.told = self.shutter.state.get()
         self.shutter.travel_s.put(self.configuration.shutter.travel_s)
         self.camera.binning.subscribe(
             lambda value, **_: self.optics.use_binning(int(value)), run=True
         )
+
+    def _stand_in(self) -> None:
+        """Let the file speak for what the instrument does not have, or calls otherwise."""
+        configuration = self.configuration
+        air = configuration.environment
+        for signal, value in (
+            (self.source.energy_kev, configuration.source.energy_kev),
+            (self.source.current, 1.0),
+            (self.environment.temperature_c, air.temperature_c if air is not None else 0.0),
+        ):
+            if isinstance(signal, Constant):
+                signal.put(value)
+        if configuration.epics is not None:
+            self.shutter.use_words(configuration.epics.shutter_words)
 
     @property
     def link(self) -> Link:
@@ -177,7 +200,8 @@ def epics_microscope(
     directory
         Folder for frames, under the same name here and where the file plugin runs.
     configuration
-        The instrument file; the one that ships with zoneplate if None.
+        The instrument file; the one that ships with zoneplate if None. Its section `[epics]` may
+        give other names for some PVs; `prefix` counts, not the one there.
     simulated
         Whether the server is the simulated microscope, whose clock is to be led.
     name

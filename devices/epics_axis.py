@@ -45,8 +45,8 @@ class _Request:
 class EpicsAxis(EpicsMotor):
     """A motor record as an axis of the stage.
 
-    Deadband and settling come from the instrument file (`configure`); velocity, acceleration
-    and limits from the record.
+    Deadband and settling come from the instrument file (`configure_axis`), velocity and
+    acceleration from the record; of the limits of both, the narrower hold.
     """
 
     # Not in the documents: the simulated axis, whose data keys these are, has no offset.
@@ -54,6 +54,7 @@ class EpicsAxis(EpicsMotor):
     user_offset_dir = Component(EpicsSignal, ".DIR", kind="omitted", auto_monitor=True)
 
     def __init__(self, prefix: str = "", *, name: str, **kwargs: Any) -> None:
+        self._allowed = (-math.inf, math.inf)
         self._request: _Request | None = None
         self._request_lock = threading.RLock()
         super().__init__(prefix, name=name, **kwargs)
@@ -62,8 +63,17 @@ class EpicsAxis(EpicsMotor):
         self.motor_done_move.subscribe(self._done_changed, run=False)
 
     def configure_axis(self, configuration: AxisConfiguration) -> None:
-        """Take deadband and settling of an instrument file."""
+        """Take deadband, settling and limits of an instrument file."""
         self._configuration = configuration
+        self._allowed = (configuration.low, configuration.high)
+
+    @property
+    def limits(self) -> tuple[float, float]:
+        """The soft limits: what both the record and the instrument file allow."""
+        low, high = super().limits
+        if low >= high:  # the record has none
+            return self._allowed
+        return max(low, self._allowed[0]), min(high, self._allowed[1])
 
     @property
     def position(self) -> float:
@@ -90,7 +100,8 @@ class EpicsAxis(EpicsMotor):
         if low < high and not low <= value <= high:
             raise LimitError(
                 f"{self.name} cannot go to {value:g} {self.egu}: its limits are {low:g} to "
-                f"{high:g} {self.egu}; choose a target inside, or change the limits of the record"
+                f"{high:g} {self.egu}; choose a target inside, or change the limits of "
+                "the record and the instrument file"
             )
         if isinstance(self.root, Microscope):
             self.root.check_clearance(self, value)

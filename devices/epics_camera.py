@@ -27,6 +27,7 @@ from ophyd.areadetector.plugins import HDF5Plugin_V34, ImagePlugin_V34, StatsPlu
 from .configuration import CameraConfiguration
 from .epics_capture import FrameWriter, put
 from .epics_frame import CameraNews, FrameInProgress
+from .epics_names import Named
 from .epics_signals import PairedSetting, Quantity, Setting
 from .epics_status import EpicsStatus, Link, clock_of
 from .errors import AcquisitionError, ConfigurationError
@@ -80,19 +81,19 @@ class EpicsCamera(Camera):
     (`zoneplate.devices.frame_documents`). Unstaged, it takes frames without keeping them.
     """
 
-    cam = Component(CamBase, "cam1:", kind="omitted")
-    image1 = Component(ImagePlugin_V34, "image1:", kind="omitted")
-    hdf1 = Component(HDF5Plugin_V34, "HDF1:", kind="omitted")
-    stats1 = Component(StatsPlugin_V34, "Stats1:", kind="omitted")
+    cam = Named(CamBase, "cam1:", kind="omitted")
+    image1 = Named(ImagePlugin_V34, "image1:", kind="omitted")
+    hdf1 = Named(HDF5Plugin_V34, "HDF1:", kind="omitted")
+    stats1 = Named(StatsPlugin_V34, "Stats1:", kind="omitted")
 
-    exposure_s = Component(
+    exposure_s = Named(
         Setting,
         "cam1:AcquireTime_RBV",
         write_pv="cam1:AcquireTime",
         units="s",
         kind="config",
     )
-    binning = Component(
+    binning = Named(
         PairedSetting,
         "cam1:BinX_RBV",
         write_pv="cam1:BinX",
@@ -100,7 +101,7 @@ class EpicsCamera(Camera):
         add_prefix=("suffix", "write_pv", "also_pv"),
         kind="config",
     )
-    image_key = Component(
+    image_key = Named(
         Setting,
         "cam1:FrameType_RBV",
         write_pv="cam1:FrameType",
@@ -108,30 +109,28 @@ class EpicsCamera(Camera):
         invert=FRAME_TYPES.__getitem__,
         kind="config",
     )
-    frame_number = Component(Quantity, "cam1:ArrayCounter_RBV", kind="normal")
-    exposure_start_s = Component(
+    frame_number = Named(Quantity, "cam1:ArrayCounter_RBV", kind="normal")
+    exposure_start_s = Named(
         Quantity,
         "image1:TimeStamp_RBV",
         convert=lambda stamp_s: stamp_s + EPICS_EPOCH_S,
         units="s",
         kind="normal",
     )
-    mean_counts = Component(Quantity, "Stats1:MeanValue_RBV", units="counts", kind="hinted")
-    maximum_counts = Component(
+    mean_counts = Named(Quantity, "Stats1:MeanValue_RBV", units="counts", kind="hinted")
+    maximum_counts = Named(
         Quantity, "Stats1:MaxValue_RBV", convert=int, units="counts", kind="normal"
     )
     angle_deg = Component(FrameAngle, value=0.0, kind="normal")
-    frame_exposure_s = Component(Quantity, "cam1:AcquireTime_RBV", units="s", kind="normal")
+    frame_exposure_s = Named(Quantity, "cam1:AcquireTime_RBV", units="s", kind="normal")
     file_path = Component(Signal, value="", kind="omitted")
     exposed = Component(_Exposed, kind="omitted")
-    invalid_frame = Component(EpicsSignal, "HDF1:InvalidFrame", kind="omitted", lazy=True)
-    saturated_fraction = Component(
+    invalid_frame = Named(EpicsSignal, "HDF1:InvalidFrame", kind="omitted", lazy=True)
+    saturated_fraction = Named(
         EpicsSignalRO, "cam1:SaturatedFraction_RBV", kind="omitted", lazy=True
     )
-    dead_rows = Component(
-        EpicsSignalRO, "cam1:DeadRows_RBV", string=True, kind="omitted", lazy=True
-    )
-    angle_of_server = Component(EpicsSignalRO, "cam1:Angle_RBV", kind="omitted", lazy=True)
+    dead_rows = Named(EpicsSignalRO, "cam1:DeadRows_RBV", string=True, kind="omitted", lazy=True)
+    angle_of_server = Named(EpicsSignalRO, "cam1:Angle_RBV", kind="omitted", lazy=True)
 
     def __init__(self, prefix: str = "", *, name: str, **kwargs: Any) -> None:
         super().__init__(prefix, name=name, **kwargs)

@@ -92,6 +92,10 @@ class Setting(EpicsSignal):
         super().__init__(read_pv, write_pv, auto_monitor=True, **kwargs)
         self._link = Link(self.name, [self])
 
+    def translate(self, convert: Callable[[Any], Any], invert: Callable[[Any], Any]) -> None:
+        """Make our value of that of the PV, and the other way round, by these from now on."""
+        self._convert, self._invert = convert, invert
+
     def get(self, **kwargs: Any) -> Any:
         """Return the readback."""
         value = super().get(**kwargs)
