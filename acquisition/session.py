@@ -16,7 +16,8 @@ from bluesky.preprocessors import SupplementalData
 
 from zoneplate.analysis.regions import Strategy
 from zoneplate.devices import AcquisitionError
-from zoneplate.devices.microscope import SHUTTER_CLOSED, Microscope
+from zoneplate.devices.microscope import Microscope
+from zoneplate.devices.states import SHUTTER_CLOSED
 from zoneplate.plans.suspension import watched
 from zoneplate.simulators import attach
 

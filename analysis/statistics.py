@@ -14,7 +14,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
-from scipy import stats
+from scipy.special import betaincinv, ndtri, stdtrit
 
 Method = Literal["wilson", "clopper-pearson", "jeffreys"]
 
@@ -108,13 +108,13 @@ def proportion_interval(
         return _wilson(k, n, confidence)
     tail = 0.5 - confidence / 2
     add = 0.5 if method == "jeffreys" else 0.0
-    low = 0.0 if k == 0 else float(stats.beta.ppf(tail, k + add, n - k + 1 - add))
-    high = 1.0 if k == n else float(stats.beta.ppf(1 - tail, k + 1 - add, n - k + add))
+    low = 0.0 if k == 0 else float(betaincinv(k + add, n - k + 1 - add, tail))
+    high = 1.0 if k == n else float(betaincinv(k + 1 - add, n - k + add, 1 - tail))
     return low, high
 
 
 def _wilson(k: float, n: float, confidence: float) -> tuple[float, float]:
-    z = float(stats.norm.ppf(0.5 + confidence / 2))
+    z = float(ndtri(0.5 + confidence / 2))
     share = k / n
     middle = (share + z**2 / (2 * n)) / (1 + z**2 / n)
     half = z / (1 + z**2 / n) * math.sqrt(share * (1 - share) / n + z**2 / (4 * n**2))
@@ -180,7 +180,7 @@ def frequency_interval(
     if effect > 1:
         upper = 0.5 + confidence / 2
         freedom = regions - 1 + TYPICAL_CORRELATION_WEIGHT
-        effect *= float(stats.t.ppf(upper, freedom) / stats.norm.ppf(upper)) ** 2
+        effect *= float(stdtrit(freedom, upper) / ndtri(upper)) ** 2
     trials /= effect
     low, high = proportion_interval(share * trials, trials, confidence, method)
     return Interval(share, low, high, n, confidence, f"{method}, {regions} regions as clusters")
@@ -294,7 +294,7 @@ def ratio_of_sums_interval(
     if not top.any():
         return Interval(value, None, None, n, confidence, method, "no interval: none has any")
     se, freedom = ratio_error(top, bottom)
-    reach = math.exp(float(stats.t.ppf(0.5 + confidence / 2, freedom)) * se / value)
+    reach = math.exp(float(stdtrit(freedom, 0.5 + confidence / 2)) * se / value)
     return Interval(value, value / reach, value * reach, n, confidence, method, warning)
 
 

@@ -29,8 +29,7 @@ from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import erf
-from scipy.stats import ncx2, norm
+from scipy.special import chndtrix, erf, ndtri
 
 from .segmentation import Segmentation
 from .surface_area import FACES_OVER_TRUE_AREA, surface_area_voxels
@@ -73,14 +72,14 @@ def standard_uncertainty_with_bias(bias: Array, se: Array) -> Array:
     ratio = np.abs(bias) / np.maximum(se, np.finfo(np.float64).tiny)
     width = np.interp(ratio, ratios, widths)
     # Far off, all of the chance of being wrong lies on one side.
-    width = np.where(ratio > ratios[-1], ratio + norm.ppf(0.95), width)
+    width = np.where(ratio > ratios[-1], ratio + ndtri(0.95), width)
     return np.where(se > 0, width * se, np.abs(bias)) / NORMAL_95
 
 
 @lru_cache(maxsize=1)
 def _widths_with_bias() -> tuple[Array, Array]:
     ratios = np.linspace(0, 4, 81)
-    return ratios, np.sqrt(ncx2.ppf(0.95, 1, ratios**2))
+    return ratios, np.sqrt(chndtrix(0.95, 1, ratios**2))
 
 
 def blurred_ball(rho: Array, radius: float, blur: float) -> Array:

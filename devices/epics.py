@@ -18,16 +18,8 @@ from .epics_names import Constant, Named
 from .epics_signals import Quantity, Setting
 from .epics_status import Link, SettingStatus
 from .errors import AcquisitionError, ConfigurationError
-from .microscope import (
-    SHUTTER_CLOSED,
-    SHUTTER_OPEN,
-    Environment,
-    Microscope,
-    Optics,
-    Shutter,
-    Source,
-    Stage,
-)
+from .microscope import Environment, Microscope, Optics, Shutter, Source, Stage
+from .states import SHUTTER_CLOSED, SHUTTER_OPEN
 from .timing import timeout_s
 
 CONNECTION_TIMEOUT_S = 10.0

@@ -20,7 +20,7 @@ from ophyd.utils.epics_pvs import AlarmSeverity
 
 from .configuration import AxisConfiguration
 from .epics_status import EpicsMoveStatus, Link, clock_of
-from .microscope import Microscope
+from .microscope import Microscope, Part
 from .timing import move_time_s, timeout_s
 
 
@@ -42,7 +42,7 @@ class _Request:
             status.fail(message)
 
 
-class EpicsAxis(EpicsMotor):
+class EpicsAxis(Part, EpicsMotor):
     """A motor record as an axis of the stage.
 
     Deadband and settling come from the instrument file (`configure_axis`), velocity and

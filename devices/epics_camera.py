@@ -15,7 +15,6 @@ from typing import Any
 
 from ophyd import (
     Component,
-    Device,
     EpicsSignal,
     EpicsSignalRO,
     Signal,
@@ -32,8 +31,9 @@ from .epics_signals import PairedSetting, Quantity, Setting
 from .epics_status import EpicsStatus, Link, clock_of
 from .errors import AcquisitionError, ConfigurationError
 from .frame_documents import FrameDocuments, new_frame_file
-from .microscope import Camera, ImageKey
+from .microscope import Camera, Part
 from .optics import check_binning
+from .states import ImageKey
 from .timing import timeout_s, warn_if_late
 
 logger = logging.getLogger(__name__)
@@ -50,7 +50,7 @@ OPTIONAL_TIMEOUT_S = 2.0
 """How long to look for PVs that only our server has."""
 
 
-class _Exposed(Device):
+class _Exposed(Part):
     """Triggers nothing: its status is done when the exposure in progress ends."""
 
     def trigger(self) -> EpicsStatus:

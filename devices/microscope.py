@@ -8,7 +8,6 @@ components, so a plan written for `Microscope` runs on both.
 from __future__ import annotations
 
 import math
-from enum import IntEnum
 from typing import Any
 
 from ophyd import Component, Device, Signal
@@ -17,23 +16,22 @@ from ophyd.status import DeviceStatus, StatusBase
 from .configuration import AXES, FOCUS, AxisConfiguration, InstrumentConfiguration
 from .envelope import WATCHED, Envelope, Span
 from .optics import check_binning
+from .states import SHUTTER_CLOSED
 from .sweep import Note, Sweep
 
 
-class ImageKey(IntEnum):
-    """What a frame is, with the codes of the NeXus application definition NXtomo."""
+class Part(Device):
+    """A device that says in short what it is.
 
-    PROJECTION = 0
-    FLAT = 1
-    DARK = 2
-    INVALID = 3
+    Bluesky writes out what each message is about; ophyd names every signal in it, which for a
+    microscope takes longer than the message.
+    """
 
-
-SHUTTER_OPEN = "open"
-SHUTTER_CLOSED = "closed"
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.prefix!r}, name={self.name!r})"
 
 
-class Stage(Device):
+class Stage(Part):
     """The sample stage: `x`, `y`, `z` in micrometres on top of the rotation `theta` in degrees.
 
     The position (x, y, z) is the point of the sample, in its own frame, that sits on the
@@ -61,7 +59,7 @@ class Stage(Device):
         return Device.stage(owner)
 
 
-class Camera(Device):
+class Camera(Part):
     """The camera: triggered, it takes one frame and appends it to the file of the run.
 
     Pixels go straight into an NXtomo HDF5 file; documents carry only where they are.
@@ -105,7 +103,7 @@ class Camera(Device):
         )
 
 
-class Shutter(Device):
+class Shutter(Part):
     """The beam shutter: `set("open")` or `set("closed")`."""
 
     state: Any
@@ -118,7 +116,7 @@ class Shutter(Device):
         raise NotImplementedError
 
 
-class Optics(Device):
+class Optics(Part):
     """Zone plate and magnification: constants, read once per descriptor, and the focus."""
 
     zone_plate_z: Any
@@ -151,7 +149,7 @@ class Optics(Device):
         self.pixel_um.put(self._detector.binned_pixel_um(check_binning(binning)))
 
 
-class Source(Device):
+class Source(Part):
     """The X-ray source."""
 
     energy_kev: Any
@@ -181,7 +179,7 @@ class Source(Device):
         return status
 
 
-class Environment(Device):
+class Environment(Part):
     """What is around the microscope: warm air moves its parts, and the image with them."""
 
     temperature_c: Any
@@ -193,7 +191,7 @@ def _span(axis: Any, limits: AxisConfiguration) -> Span:
     return (min(known), max(known)) if known else (limits.low, limits.high)
 
 
-class Microscope(Device):
+class Microscope(Part):
     """A zone-plate X-ray microscope.
 
     Attributes

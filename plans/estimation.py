@@ -6,7 +6,8 @@ from typing import Any
 from bluesky.utils import Msg, MsgGenerator
 
 from zoneplate.devices.configuration import InstrumentConfiguration
-from zoneplate.devices.microscope import ImageKey, Microscope
+from zoneplate.devices.microscope import Microscope
+from zoneplate.devices.states import ImageKey
 from zoneplate.devices.timing import move_time_s
 
 from .screening import CHOOSE_REGIONS

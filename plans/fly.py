@@ -12,7 +12,8 @@ from bluesky.utils import FailedStatus, MsgGenerator
 
 from zoneplate.devices import ConfigurationError, FrameError
 from zoneplate.devices.configuration import InstrumentConfiguration
-from zoneplate.devices.microscope import SHUTTER_OPEN, ImageKey, Microscope
+from zoneplate.devices.microscope import Microscope
+from zoneplate.devices.states import SHUTTER_OPEN, ImageKey
 
 from .angles import passes_of
 from .frames import MOST_RETAKES, Moves, expose_moving, move

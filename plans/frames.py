@@ -1,4 +1,9 @@
-"""Stubs that take frames: what every plan of ours is made of."""
+"""Stubs that take frames: what every plan of ours is made of.
+
+What is done for each frame is sent as messages, not through `bluesky.plan_stubs`: each call of
+those formats the whole stack of plans, in case the plan is never used, and that was a third of what
+a frame cost the RunEngine (`benchmarks/plan_overhead.py`).
+"""
 
 import itertools
 import logging
@@ -7,10 +12,11 @@ from typing import Any
 
 from bluesky import plan_stubs as bps
 from bluesky import preprocessors as bpp
-from bluesky.utils import FailedStatus, MsgGenerator
+from bluesky.utils import FailedStatus, Msg, MsgGenerator
 
 from zoneplate.devices import AcquisitionError, FrameError
-from zoneplate.devices.microscope import SHUTTER_CLOSED, SHUTTER_OPEN, ImageKey, Microscope
+from zoneplate.devices.microscope import Microscope
+from zoneplate.devices.states import SHUTTER_CLOSED, SHUTTER_OPEN, ImageKey
 
 from .suspension import LONG_ABSENCE_S, spoiler, wait_until_good, watched
 
@@ -35,11 +41,15 @@ def _group(what: str) -> str:
     return f"{what}-{next(_group_numbers)}"
 
 
+def _wait(group: str) -> Msg:
+    return Msg("wait", None, group=group, error_on_timeout=True, timeout=None, watch=())
+
+
 def start_moves(moves: Moves) -> MsgGenerator[str]:
     """Start moves together; wait for the group that is returned."""
     group = _group("move")
     for positioner, target in moves:
-        yield from bps.abs_set(positioner, target, group=group)
+        yield Msg("set", positioner, target, group=group)
     return group
 
 
@@ -47,7 +57,7 @@ def move(moves: Moves) -> MsgGenerator[None]:
     """Move together and wait for all."""
     group = yield from start_moves(moves)
     if moves:
-        yield from bps.wait(group)
+        yield _wait(group)
 
 
 def setpoint(axis: Any) -> MsgGenerator[float]:
@@ -120,13 +130,13 @@ def take_frame(
             retakes += 1
             good = False
         if good:
-            yield from bps.checkpoint()
+            yield Msg("checkpoint")
             return
         again = True
-        yield from bps.wait(moving)
+        yield _wait(moving)
         if needs_beam:
             # What was spoiled is dropped: a pause while waiting repeats only the waiting.
-            yield from bps.checkpoint()
+            yield Msg("checkpoint")
             away_s = yield from wait_until_good(microscope)
             if refresh is not None and away_s >= LONG_ABSENCE_S:
                 logger.warning("the beam was away for %.0f s: flats are taken again", away_s)
@@ -158,32 +168,32 @@ def _expose(
     camera = microscope.camera
     frame, exposure = _group("frame"), _group("exposure")
     if needs_beam:
-        yield from bps.trigger(microscope.source)
-    yield from bps.trigger(camera, group=frame)
-    yield from bps.trigger(camera.exposed, group=exposure)
-    yield from bps.wait(exposure)
-    yield from bps.create(stream)
+        yield Msg("trigger", microscope.source, group=None)
+    yield Msg("trigger", camera, group=frame)
+    yield Msg("trigger", camera.exposed, group=exposure)
+    yield _wait(exposure)
+    yield Msg("create", name=stream)
     readings: dict[str, Any] = {}
     try:
         for device in (microscope.stage, microscope.optics, *watched(microscope)):
-            readings.update((yield from bps.read(device)) or {})  # type: ignore[arg-type]
+            readings.update((yield Msg("read", device)) or {})
         wrong = spoiler(microscope, readings) if needs_beam else None
         misplaced = _misplaced(microscope, at, readings)
         good = wrong is None and misplaced is None
         for positioner, target in next_moves if good else ():
-            yield from bps.abs_set(positioner, target, group=moving)
-        yield from bps.wait(frame)
+            yield Msg("set", positioner, target, group=moving)
+        yield _wait(frame)
         if misplaced is not None:
             raise FrameError(misplaced)
         if wrong is not None:
             logger.warning("%s: the frame is taken again", wrong.what)
-            yield from bps.drop()
+            yield Msg("drop")
             return False
-        yield from bps.read(camera)
+        yield Msg("read", camera)
     except (FailedStatus, FrameError):
-        yield from bps.drop()
+        yield Msg("drop")
         raise
-    yield from bps.save()
+    yield Msg("save")
     return True
 
 

@@ -10,7 +10,8 @@ from bluesky import preprocessors as bpp
 from bluesky.utils import CustomPlanMetadata, MsgGenerator
 
 from zoneplate.devices import ConfigurationError
-from zoneplate.devices.microscope import ImageKey, Microscope
+from zoneplate.devices.microscope import Microscope
+from zoneplate.devices.states import ImageKey
 
 from .frames import Moves, left_safe, move, prepare_camera, start_moves, take_darks, take_flats
 from .metadata import run_metadata

@@ -5,7 +5,8 @@ from collections.abc import Sequence
 from bluesky import plan_stubs as bps
 from bluesky.utils import MsgGenerator
 
-from zoneplate.devices.microscope import SHUTTER_OPEN, ImageKey, Microscope
+from zoneplate.devices.microscope import Microscope
+from zoneplate.devices.states import SHUTTER_OPEN, ImageKey
 
 from .frames import Moves, take_frame
 from .references import References

@@ -16,7 +16,8 @@ from bluesky import plan_stubs as bps
 from bluesky.utils import FailedStatus, MsgGenerator
 
 from zoneplate.devices import AcquisitionError
-from zoneplate.devices.microscope import SHUTTER_OPEN, Microscope
+from zoneplate.devices.microscope import Microscope
+from zoneplate.devices.states import SHUTTER_OPEN
 
 logger = logging.getLogger(__name__)
 

@@ -7,11 +7,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from ophyd import Component, Device
+from ophyd import Component
 
 from zoneplate.devices.errors import AcquisitionError, FrameError
 from zoneplate.devices.frame_documents import FrameDocuments, new_frame_file
-from zoneplate.devices.microscope import Camera, ImageKey
+from zoneplate.devices.microscope import Camera, Part
+from zoneplate.devices.states import ImageKey
 from zoneplate.devices.timing import timeout_s, warn_if_late
 
 from .camera_model import CameraModel
@@ -24,7 +25,7 @@ SATURATED_SHARE = 0.005
 """Share of saturated pixels above which a frame is spoiled; hot pixels are a fiftieth of that."""
 
 
-class _Exposed(Device):
+class _Exposed(Part):
     """Triggers nothing: its status is done when the exposure in progress ends."""
 
     def trigger(self) -> InstrumentStatus:

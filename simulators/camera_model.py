@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from zoneplate.devices.configuration import CameraConfiguration
 from zoneplate.devices.errors import AcquisitionError, ConfigurationError
-from zoneplate.devices.microscope import ImageKey
 from zoneplate.devices.optics import check_binning
+from zoneplate.devices.states import ImageKey
 
 from .clock import Event, VirtualClock
 from .faults import FaultBus

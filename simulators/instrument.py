@@ -18,8 +18,8 @@ from .faults import FaultBus
 from .frame_file import FrameFile
 from .imaging import ImagingModel
 from .imperfections import Imperfections
-from .shutter import ShutterModel
-from .source import SourceModel
+from .shutter_model import ShutterModel
+from .source_model import SourceModel
 from .specimen import Specimen
 
 STAGE_AXES = ("x", "y", "z", "theta")

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from ophyd import Component, Device
+from ophyd import Component
 from ophyd.positioner import PositionerBase
 from ophyd.utils import LimitError
 
 from zoneplate.devices.errors import AcquisitionError
-from zoneplate.devices.microscope import Microscope
+from zoneplate.devices.microscope import Microscope, Part
 from zoneplate.devices.timing import timeout_s
 
 from .axis import SimulatedAxis
@@ -20,7 +20,7 @@ from .clock import VirtualClock
 from .signals import InstrumentMoveStatus, ModelSignal
 
 
-class SimulatedMotor(Device, PositionerBase):
+class SimulatedMotor(Part, PositionerBase):
     """A motor over a `SimulatedAxis`.
 
     Unlike ophyd's own, it never calls a move that stopped short a success: the readback must

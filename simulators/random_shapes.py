@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import norm
+from scipy.special import ndtr, ndtri
 
 Floats = NDArray[np.float64]
 
@@ -67,9 +67,9 @@ def lognormal_diameters(
     """
     if stratified:
         with np.errstate(divide="ignore"):
-            low, high = norm.cdf(np.log(np.array(between_um) / median_um) / max(sigma, 1e-12))
+            low, high = ndtr(np.log(np.array(between_um) / median_um) / max(sigma, 1e-12))
         place = (random.permutation(count) + random.random(count)) / max(count, 1)
-        return median_um * np.exp(sigma * norm.ppf(low + (high - low) * place))
+        return median_um * np.exp(sigma * ndtri(low + (high - low) * place))
     diameter = median_um * np.exp(sigma * random.standard_normal(count))
     while True:
         outside = (diameter < between_um[0]) | (diameter > between_um[1])

@@ -4,26 +4,11 @@ from __future__ import annotations
 
 from ophyd import Component
 
-from zoneplate.devices.configuration import SourceConfiguration
 from zoneplate.devices.microscope import Source
 
 from .clock import VirtualClock
-from .faults import FaultBus
 from .signals import ModelSignal
-
-
-class SourceModel:
-    """A source whose intensity can be changed, and that can trip."""
-
-    def __init__(self, configuration: SourceConfiguration, faults: FaultBus) -> None:
-        self.configuration = configuration
-        self.intensity = 1.0
-        self.faults = faults
-
-    @property
-    def current(self) -> float:
-        """Relative intensity now."""
-        return 0.0 if self.faults.lasts("beam_trip") else self.intensity
+from .source_model import SourceModel
 
 
 class SimulatedSource(Source):

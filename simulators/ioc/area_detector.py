@@ -17,7 +17,7 @@ from ophyd.areadetector.cam import SimDetectorCam
 from ophyd.areadetector.plugins import ImagePlugin_V34, StatsPlugin_V34
 
 from zoneplate.devices.errors import ConfigurationError
-from zoneplate.devices.microscope import ImageKey
+from zoneplate.devices.states import ImageKey
 from zoneplate.simulators.instrument import SimulatedInstrument
 
 from .channels import Database

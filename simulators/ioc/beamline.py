@@ -6,7 +6,7 @@ import asyncio
 import json
 
 from zoneplate.devices.errors import ConfigurationError
-from zoneplate.devices.microscope import SHUTTER_CLOSED, SHUTTER_OPEN
+from zoneplate.devices.states import SHUTTER_CLOSED, SHUTTER_OPEN
 from zoneplate.simulators.faults import FaultBus
 from zoneplate.simulators.instrument import SimulatedInstrument
 

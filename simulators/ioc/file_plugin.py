@@ -11,7 +11,7 @@ from pathlib import Path
 from ophyd.areadetector.plugins import HDF5Plugin_V34
 
 from zoneplate.devices.errors import ConfigurationError
-from zoneplate.devices.microscope import ImageKey
+from zoneplate.devices.states import ImageKey
 from zoneplate.simulators.camera_model import CameraModel
 
 from .channels import Database
