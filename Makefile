@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo examples live audit test campaign server-cycles lint types bench docs clean format setup
+.PHONY: demo examples live audit test test-long campaign server-cycles lint types bench docs clean format setup
 
 # The environment is made again when what it is made from changes.
 $(VENV)/.ready: pyproject.toml
@@ -29,8 +29,11 @@ $(VENV)/.ready-for-live: $(VENV)/.ready
 live: $(VENV)/.ready-for-live  ## the same, watched in a browser: prints the address
 	$(BIN)/zoneplate screen --live --speed 10 --sample nmc622 --regions 2 --seed 0 --data demo/data --out demo/out
 
-test: $(VENV)/.ready-for-tests  ## all tests
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+test: $(VENV)/.ready-for-tests  ## the tests, but for those that take long
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not long"
+
+test-long: $(VENV)/.ready-for-tests  ## whole jobs as their users run them, and what else takes long
+	$(BIN)/python -m pytest -n 2 --dist loadscope -m long
 
 audit: $(VENV)/.ready-for-tests  ## known holes in what we depend on; needs the advisory service
 	$(BIN)/python -m pip install --quiet pip-audit

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,10 @@ from .microscope import Environment, Microscope, Optics, Shutter, Source, Stage
 from .states import SHUTTER_CLOSED, SHUTTER_OPEN
 from .timing import timeout_s
 
+logger = logging.getLogger(__name__)
+
 CONNECTION_TIMEOUT_S = 10.0
+SECOND_TRY_S = 2.0
 
 
 class EpicsStage(Stage):
@@ -135,7 +139,7 @@ class EpicsMicroscope(Microscope):
             If the server does not answer.
         """
         try:
-            self.wait_for_connection(timeout=timeout_s)
+            self._wait_for_all(timeout_s)
             self.camera.configure_camera(self.configuration.camera, directory, timeout_s)
             if self.clock is not None:
                 self.clock.wait_for_connection(timeout=timeout_s)
@@ -153,6 +157,23 @@ class EpicsMicroscope(Microscope):
         self.camera.binning.subscribe(
             lambda value, **_: self.optics.use_binning(int(value)), run=True
         )
+
+    def _wait_for_all(self, timeout_s: float) -> None:
+        """Wait for all PVs, and ask for each that is late once more.
+
+        ophyd asks for what is known about a PV once, in the background, and among a thousand on a
+        busy computer an answer is lost now and then.
+        """
+        try:
+            self.wait_for_connection(timeout=timeout_s)
+        except TimeoutError as error:
+            late = [walk.item for walk in self.walk_signals() if not walk.item.connected]
+            for signal in late:
+                try:
+                    signal.wait_for_connection(timeout=SECOND_TRY_S)
+                except TimeoutError:
+                    raise error from None
+            logger.warning("%d PVs answered late: %s", len(late), late[0].name)
 
     def _stand_in(self) -> None:
         """Let the file speak for what the instrument does not have, or calls otherwise."""

@@ -152,6 +152,7 @@ def test_specimen_shown_is_accepted(tmp_path: Path):
     assert "904.778684" in run_blocks(page, tmp_path)
 
 
+@pytest.mark.long
 def test_first_hour_runs(tmp_path: Path):
     printed = run_blocks(ROOT / "docs" / "first-hour.md", tmp_path)
     assert "particles on the map" in printed

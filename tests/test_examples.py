@@ -22,6 +22,7 @@ def test_every_example_is_tested():
 
 
 @pytest.mark.parametrize("name", EXPECTED)
+@pytest.mark.long
 def test_example_runs(
     name: str,
     tmp_path: Path,

@@ -10,6 +10,8 @@ from zoneplate.acquisition.workflow import collect_screening
 from zoneplate.plans import tomography
 from zoneplate.simulators import Specimen
 
+pytestmark = pytest.mark.long
+
 SEEDS = range(2)
 
 

@@ -186,6 +186,7 @@ def test_second_process_shares_the_catalog(bench: Bench) -> None:
     assert bench.catalog[-1].start["uid"] == uid
 
 
+@pytest.mark.long
 def test_shared_server_gets_the_runs_of_the_data_directory(bench: Bench) -> None:
     bench.catalog.wait_until_caught_up()
     address = bench.catalog.address()
@@ -195,6 +196,7 @@ def test_shared_server_gets_the_runs_of_the_data_directory(bench: Bench) -> None
         assert images.read()[:, 0, 0].tolist() == FRAMES["primary"]
 
 
+@pytest.mark.long
 def test_killed_catalog_comes_back_with_everything(bench: Bench) -> None:
     """Also a run that was entered in part, and one whose scanning process died."""
     bench.catalog.wait_until_caught_up()

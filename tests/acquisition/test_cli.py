@@ -151,6 +151,7 @@ def test_real_synchrotron_scan_gives_its_centre_and_closed_voids(tmp_path, share
     assert "pixel" in " ".join(document["warnings"])
 
 
+@pytest.mark.long
 def test_xradia_scan_of_seven_projections_says_what_it_cannot_give(tmp_path, shared_data):
     result = zoneplate("analyze", shared_data / "txrm_test_chip_tomo.txrm", "--out", tmp_path)
     assert result.returncode == 0, result.stderr
@@ -163,6 +164,7 @@ def test_xradia_scan_of_seven_projections_says_what_it_cannot_give(tmp_path, sha
     assert (tmp_path / "report.html").stat().st_size > 10_000
 
 
+@pytest.mark.long
 def test_somebody_elses_specimen_goes_through_the_same_comparison(tmp_path, shared_data):
     specimen = shared_data / "specimen_example.csv"
     data = tmp_path / "data"

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import subprocess
 
+import pytest
+
 from zoneplate.acquisition import open_session, screen_sample
 
 
+@pytest.mark.long
 def test_screening_over_channel_access_gives_the_same_particles(tmp_path):
     documents = {}
     for instrument in ("simulated", "epics-simulated"):

@@ -67,6 +67,7 @@ def catch_up(data: DataDirectory, seconds: float, kill_at: int | None = None) ->
     return worker
 
 
+@pytest.mark.long
 def test_analysis_that_was_stopped_catches_up(scanned, tmp_path):
     session, uid = scanned
     catch_up(session.data, 120)

@@ -18,7 +18,10 @@ from zoneplate.acquisition import open_session, screen_sample
 from zoneplate.acquisition.data_directory import DataDirectory
 from zoneplate.acquisition.page.process import PageProcess
 
-pytestmark = pytest.mark.timeout(600)  # a browser, a page and a scan, on a busy machine
+pytestmark = [
+    pytest.mark.long,
+    pytest.mark.timeout(600),
+]  # a browser, a page and a scan, on a busy machine
 
 SPEED = 5.0
 PROJECTIONS = 49

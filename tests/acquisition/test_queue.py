@@ -87,6 +87,7 @@ def test_plans_of_the_startup_module_are_understood_by_the_server(loaded):
     assert not verdict({**good, "power": 1})[0]
 
 
+@pytest.mark.long
 def test_lot_leaves_its_report_and_bears_its_name(loaded):
     RE, data = loaded["RE"], loaded["session"].data
     RE(loaded["screen_lot"]("batch 7", rows=1, columns=1, projections=25, campaign="week 1"))

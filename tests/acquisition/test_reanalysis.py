@@ -60,6 +60,7 @@ def data(stored: DataDirectory, tmp_path: Path) -> DataDirectory:
     return copy
 
 
+@pytest.mark.long
 def test_worker_killed_midway_loses_nothing_and_changes_no_bit(data: DataDirectory) -> None:
     pytest.importorskip("distributed", reason="DISTRIBUTED ABSENT: pip install 'zoneplate[scale]'")
     uids = find_tomograms(data, "sample=spheres")

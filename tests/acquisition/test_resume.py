@@ -77,6 +77,7 @@ def taken(data: Path) -> list[dict[str, Any]]:
     return [start for start in starts if "analysis_of" not in start]
 
 
+@pytest.mark.long
 def test_killed_screening_goes_on_and_measures_nothing_twice(specimen_file, tmp_path):
     command = [sys.executable, "-c", KILLED, specimen_file, tmp_path / "data", tmp_path / "out"]
     died = subprocess.run([str(part) for part in command], check=False, timeout=200)
@@ -124,6 +125,7 @@ def test_killed_screening_goes_on_and_measures_nothing_twice(specimen_file, tmp_
     assert resumed.document["void_frequency"] == whole.document["void_frequency"]
 
 
+@pytest.mark.long
 def test_rules_end_a_screening_with_their_reason(specimen_file, tmp_path):
     asked: list[int] = []
 

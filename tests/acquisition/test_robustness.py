@@ -218,6 +218,7 @@ def test_other_devices_can_be_scanned_in_the_same_session(session):
     assert session.run("-1").stop["exit_status"] == "success"
 
 
+@pytest.mark.long
 def test_dense_coarse_powder_is_measured_or_said_to_be_hard(tmp_path):
     particle = Particle("big", (0.0, 0.0, 11.0), (11.0, 11.0, 11.0), material=NMC811)
     with open_session(

@@ -165,6 +165,7 @@ def test_nxtomo_loads_the_raw_file(screening):
     )
 
 
+@pytest.mark.long
 def test_raw_file_read_as_a_file_gives_the_same_particles(screening, tmp_path):
     again = analyze(raw_file(screening), tmp_path)
     live = pd.read_csv(screening.out / "particles.csv")

@@ -40,6 +40,7 @@ def journal_run(data_dir: Path, uid: str, sample: str) -> None:
     journal("stop", stop | {"num_events": {"primary": 3}})
 
 
+@pytest.mark.long
 def test_runs_live_in_postgresql_and_survive_its_crash(
     tmp_path: Path, postgres: PostgresServer
 ) -> None:

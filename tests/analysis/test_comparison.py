@@ -28,6 +28,7 @@ def lot(rng, *, frequency=0.5, median_um=5.8, regions=6, size=25, correlation=0.
     )
 
 
+@pytest.mark.long
 def test_equal_lots_differ_no_more_often_than_stated():
     rng = np.random.default_rng(7)
     values = [

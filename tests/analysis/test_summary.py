@@ -185,6 +185,7 @@ def digitised(median_um: float, sigma: float, count: int, seed: int) -> pd.DataF
     return pd.concat(tables, ignore_index=True)
 
 
+@pytest.mark.long
 def test_face_counting_reproduces_table_1_of_the_study():
     particles, voids = digitised(5.84, 0.428, 400, 1), digitised(2.315, 0.27, 220, 2)
     voids["particle_id"] = np.random.default_rng(3).permutation(400)[:220] + 1

@@ -178,6 +178,7 @@ def test_flats_are_taken_again_after_a_long_absence(session, record, away_s):
     assert_kept(session, record)
 
 
+@pytest.mark.long
 def test_condition_that_stays_bad_ends_the_scan_and_says_what_to_do(session, record):
     faults = session.microscope.instrument.faults
     token = at_event(session, 10, lambda: faults.arm("temperature", magnitude=4.0, times=1e9))
@@ -300,6 +301,7 @@ SCRIPT = """
 """
 
 
+@pytest.mark.long
 def test_sigterm_ends_the_scan_like_an_abort_and_then_the_process(tmp_path):
     command = [sys.executable, "-c", textwrap.dedent(SCRIPT), str(tmp_path)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:

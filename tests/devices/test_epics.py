@@ -18,6 +18,7 @@ from bluesky import plans as bp
 from bluesky.utils import FailedStatus, RunEngineInterrupted
 from epics.ca import ChannelAccessGetFailure
 from ophyd import EpicsSignal, Kind
+from ophyd._pyepics_shim import PyepicsShimPV as PyepicsPV
 from ophyd.status import Status
 from ophyd.utils import LimitError
 from stock_plans import run_stock_plans
@@ -214,6 +215,7 @@ def test_same_scan_gives_the_same_frames_documents_and_times(tmp_path, asymmetri
         assert np.array_equal(frames, others)
 
 
+@pytest.mark.long
 def test_tomogram_of_the_study_takes_its_instrument_time_and_little_of_ours(
     epics, RE, microscope: SimulatedMicroscope
 ):
@@ -252,6 +254,7 @@ FLY = {
 }
 
 
+@pytest.mark.long
 def test_fly_scan_over_channel_access_is_the_one_in_process(epics, RE, record, microscope, caplog):
     here = RunRecord()
     local = engine(microscope)
@@ -653,6 +656,7 @@ def test_dead_server_ends_the_scan_and_a_new_one_is_found_again(tmp_path, specim
         device.destroy()
 
 
+@pytest.mark.long
 def test_server_that_was_restarted_behind_our_back_is_noticed(tmp_path, specimen):
     process = start(tmp_path, specimen, prefix="ZPR:")
     device = epics_microscope("ZPR:", directory=process.directory, simulated=True)
@@ -670,6 +674,22 @@ def test_missing_server_is_named():
     use_simulated_servers()
     with pytest.raises(AcquisitionError, match="'NONE:' does not answer: start it"):
         epics_microscope("NONE:", directory=".", timeout_s=0.5)
+
+
+def test_answer_that_was_lost_among_a_thousand_is_asked_for_again(server, monkeypatch):
+    ask = PyepicsPV.get_all_metadata_callback
+
+    def lossy(pv: Any, callback: Any, *, timeout: float) -> None:
+        if not pv.pvname.endswith("Stage:Y.RBV"):
+            ask(pv, callback, timeout=timeout)
+
+    monkeypatch.setattr(PyepicsPV, "get_all_metadata_callback", lossy)
+    device = epics_microscope(
+        PREFIX, directory=server.directory, simulated=True, name="second", timeout_s=3
+    )
+    assert device.stage.y.connected
+    device.destroy()
+    device.clock.close()
 
 
 def test_setting_of_two_pvs_is_connected_when_both_are(epics):
