@@ -178,6 +178,7 @@ def test_stalled_catalog_does_not_delay_a_scan(bench: Bench) -> None:
     assert len(bench.catalog[uid].table()) == 20
 
 
+@pytest.mark.long
 def test_second_process_shares_the_catalog(bench: Bench) -> None:
     with EmbeddedCatalog(bench.data_dir) as other:
         assert other[bench.scan].start["sample"] == "foam"
@@ -262,6 +263,7 @@ def test_one_bad_run_is_reported_and_does_not_keep_out_others(bench: Bench) -> N
         path.unlink()
 
 
+@pytest.mark.long
 def test_catalog_process_never_outlives_its_parent(bench: Bench) -> None:
     script = f"""
 import time

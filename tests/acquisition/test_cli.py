@@ -90,6 +90,7 @@ def test_impossible_request_is_refused_and_nothing_moves(tmp_path, capsys, optio
     nothing_moved(data)
 
 
+@pytest.mark.long
 def test_refusal_is_one_line_and_exit_code_2_for_a_shell_too(tmp_path):
     data = tmp_path / "data"
     refused(zoneplate("screen", "--binning", "3", "--data", data, "--out", tmp_path), "1, 2, 4, 8")
@@ -140,6 +141,7 @@ def test_source_that_does_not_exist_is_refused(tmp_path, capsys):
     refused(result, "neither a file nor a run")
 
 
+@pytest.mark.long
 def test_real_synchrotron_scan_gives_its_centre_and_closed_voids(tmp_path, shared_data):
     analyze(shared_data / "dls_24737_bubbles.h5", tmp_path)
     document = json.loads((tmp_path / "results.json").read_text())

@@ -6,6 +6,7 @@ import re
 import sys
 import tomllib
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import h5py
@@ -17,7 +18,7 @@ from pages import ROOT, blocks
 from zoneplate.acquisition import open_session
 from zoneplate.acquisition.cli import main
 from zoneplate.acquisition.doctor import examine
-from zoneplate.devices import ConfigurationError, InstrumentConfiguration
+from zoneplate.devices import ConfigurationError, InstrumentConfiguration, epics
 from zoneplate.devices.configuration import DEFAULT_INSTRUMENT_FILE
 from zoneplate.devices.epics_environment import use_simulated_servers
 from zoneplate.plans import tomography
@@ -150,12 +151,13 @@ def test_names_that_cannot_be_are_refused(tmp_path, line, message):
         InstrumentConfiguration.load(written(tmp_path, more))
 
 
-def test_doctor_says_whether_all_of_it_answers(beamline, tmp_path):
+def test_doctor_says_whether_all_of_it_answers(beamline, tmp_path, monkeypatch):
     file, _ = beamline
     found = {one.name: one for one in examine(tmp_path, file)}
     assert found["instrument"].good
     assert "theta " in found["instrument"].state
     gone = written(tmp_path, '[epics]\nprefix = "GONE:"\nsource = "test"\n')
+    monkeypatch.setattr(epics, "epics_microscope", partial(epics.epics_microscope, timeout_s=0.5))
     found = {one.name: one for one in examine(tmp_path, gone)}
     assert found["instrument"].good is False
     assert "'GONE:' does not answer" in found["instrument"].state

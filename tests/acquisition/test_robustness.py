@@ -118,6 +118,7 @@ def test_failing_journal_ends_the_run(session, monkeypatch):
     assert session.microscope.shutter.state.get() == "closed"
 
 
+@pytest.mark.long
 def test_session_leaves_no_process_behind(tmp_path, asymmetric_specimen):
     session = open_session(specimen=asymmetric_specimen, data_dir=tmp_path / "data")
     session.catalog.start()

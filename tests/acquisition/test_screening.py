@@ -100,6 +100,7 @@ def test_tables_and_report_say_the_same_as_the_results(screening):
     assert "http://" not in page.replace("http://www.w3.org", "")
 
 
+@pytest.mark.long
 def test_catalog_answers_as_beamline_people_expect(screening):
     catalog = screening.session.catalog
     assert catalog[-1].start["uid"] == screening.tomogram_uid
