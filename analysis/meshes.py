@@ -9,18 +9,28 @@ from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
+from matplotlib import colormaps
+from matplotlib.cm import ScalarMappable
 from matplotlib.collections import PolyCollection
-from matplotlib.colors import to_rgb
+from matplotlib.colors import LinearSegmentedColormap, Normalize, to_rgb
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from scipy import ndimage
 from skimage.measure import marching_cubes
 
-from .figures_style import MUTED, PARTICLE, VOID, new_figure, nice_length, note, rows_where
+from .figures_style import MUTED, VOID, new_figure, nice_length, note, rows_where
 from .figures_volume import VolumeView
 
 PLAIN = "#9aa5b1"
 """Particles without voids: grey."""
+
+DEAD_COLORS = LinearSegmentedColormap.from_list(
+    "dead", colormaps["YlGnBu"](np.linspace(0.3, 0.92, 64))
+)
+"""Particles with voids, by the share of their volume that is void: light to dark blue."""
+
+DEAD_FULL = 0.10
+"""Share from which the colour is the darkest; in the study voids are 3.8 % of the volume."""
 
 TRIANGLE_BUDGET = 160_000
 """Triangles per volume, about 2 MB in the page; more are avoided by coarser surfaces."""
@@ -31,7 +41,7 @@ SMOOTHING_VOXELS = 0.9
 MAX_INDEX = 65_535
 """Largest vertex number and coordinate step in the page's 16-bit arrays."""
 
-SHELL_TINT = 0.5
+SHELL_TINT = 0.7
 """Strength of a shell's colour in the still picture; the rest is white."""
 
 VIEW_ELEVATION_DEG = 28.0
@@ -134,14 +144,15 @@ def viewer_payload(
     low, high = everything.min(axis=0), everything.max(axis=0)
     size = np.maximum(high - low, view.voxel_um)
     with_voids = {mesh.parent for mesh in meshes if mesh.kind == "void"}
+    shells = shell_colors(view)
     objects = []
     for mesh in meshes:
         steps = np.rint((mesh.vertices - low) / size * MAX_INDEX).astype("<u2")
-        color = VOID if mesh.kind == "void" else PARTICLE if mesh.label in with_voids else PLAIN
+        color = to_rgb(VOID) if mesh.kind == "void" else shells[mesh.label]
         objects.append(
             {
                 "kind": mesh.kind,
-                "color": [round(c, 3) for c in to_rgb(color)],
+                "color": [round(c, 3) for c in color],
                 "text": _describe(mesh, particles, mesh.label in with_voids),
                 "vertices": base64.b64encode(steps.tobytes()).decode("ascii"),
                 "faces": base64.b64encode(mesh.faces.astype("<u2").tobytes()).decode("ascii"),
@@ -152,6 +163,23 @@ def viewer_payload(
         "size": [round(float(v), 3) for v in size],
         "objects": objects,
     }
+
+
+def shell_colors(view: VolumeView) -> list[tuple[float, float, float]]:
+    """Return the colour of each particle by its label: how much of its volume is void.
+
+    Counted in voxels, for the eye; the tables have the number.
+    """
+    volume = np.bincount(view.particles.ravel()).astype(np.float64)
+    inside = (view.voids > 0) & (view.particles > 0)
+    void = np.bincount(view.particles[inside], minlength=len(volume))
+    share = void / np.maximum(volume, 1)
+    painted = DEAD_COLORS(np.minimum(share / DEAD_FULL, 1.0))
+    plain = to_rgb(PLAIN)
+    return [
+        (float(rgba[0]), float(rgba[1]), float(rgba[2])) if some else plain
+        for rgba, some in zip(painted, void > 0, strict=True)
+    ]
 
 
 def _describe(mesh: Mesh, particles: pd.DataFrame | None, has_voids: bool) -> str:
@@ -175,14 +203,14 @@ def solid_figure(view: VolumeView, meshes: Sequence[Mesh]) -> Figure:
 
     The picture behind the page's interactive view, for print and for browsers without WebGL.
     """
-    figure = new_figure(9.0, 6.0)
+    figure = new_figure(7.0, 6.0)
     axes = figure.add_subplot()
     axes.set_axis_off()
     if not meshes:
         note(figure, "No particles in this volume.")
         return figure
     turn = _view_rotation()
-    with_voids = {mesh.parent for mesh in meshes if mesh.kind == "void"}
+    shells = shell_colors(view)
     middle = np.asarray(view.center_um)
     seen = {(mesh.kind, mesh.label): (mesh.vertices - middle) @ turn.T for mesh in meshes}
     polygons, colors, depths = [], [], []
@@ -198,7 +226,7 @@ def solid_figure(view: VolumeView, meshes: Sequence[Mesh]) -> Figure:
             depth = depth + float(shell[:, 2].max() - depth.min()) if len(depth) else depth
         polygons.append(corners[front][:, :, :2])
         depths.append(depth)
-        colors.append(_shaded(mesh, facing[front], mesh.label in with_voids))
+        colors.append(_shaded(mesh, facing[front], shells[mesh.parent]))
     order = np.argsort(np.concatenate(depths), kind="stable")
     drawing = PolyCollection(
         list(np.concatenate(polygons)[order]),
@@ -217,13 +245,12 @@ def solid_figure(view: VolumeView, meshes: Sequence[Mesh]) -> Figure:
     y = low[1] - 1.6 * margin
     axes.plot([low[0], low[0] + length], [y, y], color=MUTED, linewidth=4, solid_capstyle="butt")
     axes.text(low[0] + length / 2, y - 0.4 * margin, f"{length:g} µm", ha="center", va="top")
-    for name, color in (
-        ("particle with voids", PARTICLE),
-        ("particle, no void found", PLAIN),
-        ("void", VOID),
-    ):
+    for name, color in (("particle, no void found", PLAIN), ("void", VOID)):
         axes.plot([], [], "o", color=color, markersize=9, label=name)
-    figure.legend(loc="outside lower center", ncols=3, frameon=False)
+    figure.legend(loc="outside lower center", ncols=2, frameon=False)
+    scale = ScalarMappable(Normalize(0, 100 * DEAD_FULL), DEAD_COLORS)
+    bar = figure.colorbar(scale, ax=axes, shrink=0.5, pad=0.02, extend="max")
+    bar.set_label("void in the particle (% of its volume)", color=MUTED)
     return figure
 
 
@@ -239,9 +266,11 @@ def _view_rotation() -> NDArray[np.float64]:
     return about_x @ about_y
 
 
-def _shaded(mesh: Mesh, facing: NDArray[np.floating], has_voids: bool) -> NDArray[np.float64]:
+def _shaded(
+    mesh: Mesh, facing: NDArray[np.floating], color: tuple[float, float, float]
+) -> NDArray[np.float64]:
     """Colour per triangle: shells pale where they face the viewer and darker at their rims."""
-    shell = np.asarray(to_rgb(PARTICLE if has_voids else PLAIN))
+    shell = np.asarray(color)
     if mesh.kind == "void":
         rgb = np.asarray(to_rgb(VOID)) * (0.6 + 0.4 * facing)[:, None]
         return rgb.astype(np.float64)

@@ -13,6 +13,7 @@ import orjson
 import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
+from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
@@ -24,9 +25,18 @@ from .figures_statistics import (
     radii_figure,
     roughness_figure,
 )
-from .figures_style import PARTICLE, VOID, data_uri
+from .figures_style import VOID, data_uri
 from .figures_volume import VolumeView, gallery_figure, slices_figure
-from .meshes import PLAIN, TRIANGLE_BUDGET, Mesh, solid_figure, surface_meshes, viewer_payload
+from .meshes import (
+    DEAD_COLORS,
+    DEAD_FULL,
+    PLAIN,
+    TRIANGLE_BUDGET,
+    Mesh,
+    solid_figure,
+    surface_meshes,
+    viewer_payload,
+)
 from .mosaic import Mosaic
 from .report_format import MISSING, NBSP, format_date, format_limit, format_number
 from .report_verdict import verdict_figures, verdict_text
@@ -150,7 +160,7 @@ def write_report(
         volumes=shown,
         scenes=scenes,
         viewer_code=Markup((HERE / "viewer.js").read_text(encoding="utf-8")),  # our own file
-        colors={"particle": PARTICLE, "plain": PLAIN, "void": VOID},
+        colors={"plain": PLAIN, "void": VOID, "dead": _stops(), "full": f"{100 * DEAD_FULL:g}"},
         histograms=_histograms(particles, voids, limit_um) if len(particles) else None,
         radii=_radii(radii, roughness_floor_um),
         map=_map(mosaic, map_particles, regions),
@@ -175,6 +185,11 @@ def json_for_page(results: Mapping[str, Any]) -> Markup:
     """Return the results as JSON that may stand in a script element: no tag can end it."""
     options = orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_NON_STR_KEYS
     return Markup(orjson.dumps(dict(results), option=options).decode().replace("<", r"\u003c"))
+
+
+def _stops() -> str:
+    """Return the colours of particles with voids for a gradient of the page."""
+    return ", ".join(to_hex(DEAD_COLORS(place)) for place in np.linspace(0, 1, 5))
 
 
 def _picture(figure: Figure, alt: str, caption: str, dpi: int | None = None) -> _Picture:
@@ -233,7 +248,8 @@ def _solid(view: VolumeView, meshes: Sequence[Mesh], names: str) -> _Picture:
     return _picture(
         solid_figure(view, meshes),
         f"Three-dimensional view of {view.title}: {names}.",
-        f"{view.title} in three dimensions: {names}, voids in red inside their particles. "
+        f"{view.title} in three dimensions: {names}, voids in red inside their particles, which are "
+        "the darker the more of their volume is void. "
         "Smoothed for display; no number is taken from these surfaces.",
         STILL_DPI,
     )

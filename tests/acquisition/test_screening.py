@@ -119,6 +119,7 @@ def test_catalog_answers_as_beamline_people_expect(screening):
         assert np.array_equal(np.squeeze(frames), scan.projections[:])
 
 
+@pytest.mark.long
 def test_analysis_is_a_run_of_its_own(screening):
     (run,) = list(screening.session.catalog.analyses(analysis_of=screening.tomogram_uid))
     assert run.start["plan_name"] == "analysis"
@@ -176,6 +177,7 @@ def test_raw_file_read_as_a_file_gives_the_same_particles(screening, tmp_path):
     )
 
 
+@pytest.mark.long
 def test_replaying_the_stored_run_gives_the_live_result(screening):
     journal = find_journal(screening.session.data.journal, screening.tomogram_uid)
     seen: list[int] = []
@@ -223,6 +225,7 @@ def test_stage_can_be_driven_to_a_particle(screening):
         assert len(near) == 1
 
 
+@pytest.mark.long
 def test_documents_of_the_catalog_can_be_replayed(screening):
     run = screening.session.catalog[screening.tomogram_uid]
     tomogram = replay(run.documents(fill=False), previews=False)

@@ -1,5 +1,6 @@
 import base64
 import io
+from dataclasses import replace
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -7,13 +8,13 @@ import pandas as pd
 import pytest
 import volume_scene
 from matplotlib.collections import LineCollection, PatchCollection
-from matplotlib.colors import to_rgba
+from matplotlib.colors import to_rgb, to_rgba
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from PIL import Image
 from volume_scene import BALLS, CENTER_UM, VOID, VOXEL_UM, radii_table, tables, volume_view
 
-from zoneplate.analysis import figures
+from zoneplate.analysis import figures, meshes
 from zoneplate.analysis.figures_statistics import spread_over_sizes, void_diameter_um
 from zoneplate.analysis.figures_style import PARTICLE
 from zoneplate.analysis.mosaic import stitch
@@ -239,6 +240,14 @@ def test_the_viewer_gets_the_same_surfaces():
     np.testing.assert_array_equal(faces, meshes[0].faces)
     assert first["text"] == "Particle 1: diameter 8.0 µm, 2.7 % void"
     assert payload["objects"][2]["text"].endswith("cut by the border, no void found")
+
+
+def test_shells_are_the_darker_the_more_of_them_is_void():
+    view = volume_view()
+    shells = meshes.shell_colors(view)
+    assert shells[3] == to_rgb(meshes.PLAIN)
+    emptier = replace(view, voids=np.where(view.particles == 1, 1, view.voids))
+    assert sum(meshes.shell_colors(emptier)[1]) < sum(shells[1])
 
 
 def test_views_pick_their_region_from_joint_tables():

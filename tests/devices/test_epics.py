@@ -627,6 +627,7 @@ def test_pause_and_resume_repeat_nothing(epics, RE, record):
     assert keys.count(0) == 12
 
 
+@pytest.mark.long
 def test_dead_server_ends_the_scan_and_a_new_one_is_found_again(tmp_path, specimen):
     process = start(tmp_path, specimen, prefix="ZPK:")
     device = epics_microscope("ZPK:", directory=process.directory, simulated=True)
