@@ -248,8 +248,8 @@ def _solid(view: VolumeView, meshes: Sequence[Mesh], names: str) -> _Picture:
     return _picture(
         solid_figure(view, meshes),
         f"Three-dimensional view of {view.title}: {names}.",
-        f"{view.title} in three dimensions: {names}, voids in red inside their particles, which are "
-        "the darker the more of their volume is void. "
+        f"{view.title} in three dimensions: {names}, voids in red inside their particles, which "
+        "are the darker the more of their volume is void. "
         "Smoothed for display; no number is taken from these surfaces.",
         STILL_DPI,
     )
