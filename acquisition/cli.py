@@ -15,6 +15,7 @@ import typer
 
 from . import (
     command_budget,
+    command_detection,
     command_export,
     command_live,
     command_lots,
@@ -322,6 +323,7 @@ def doctor(
 
 for command in (
     command_budget,
+    command_detection,
     command_export,
     command_tomography,
     command_recover,

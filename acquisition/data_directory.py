@@ -57,6 +57,11 @@ class DataDirectory:
         return self.root / "results"
 
     @property
+    def twins(self) -> Path:
+        """What simulated twins of scans show, one file per settings."""
+        return self.root / "twins"
+
+    @property
     def specimens(self) -> Path:
         """Simulated specimens, so that later analyses can be compared with the truth."""
         return self.root / "specimens"

@@ -8,7 +8,14 @@ from contextlib import contextmanager
 from typing import Any, Self
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    SpinnerColumn,
+    TextColumn,
+    TimeRemainingColumn,
+)
 
 from zoneplate.plans.stopping import DECISIONS
 
@@ -127,3 +134,16 @@ def steps() -> Generator[Callable[[str], None]]:
                 console.print(f"  {what} ...", style="dim", highlight=False)
 
         yield step
+
+
+@contextmanager
+def counted(what: str) -> Generator[Callable[[int, int], None]]:
+    """Show a bar with the time left; what is yielded is told how many are done, and of how many."""
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+    with Progress(*columns, TimeRemainingColumn(), console=Console(stderr=True)) as bar:
+        task = bar.add_task(what, total=None)
+
+        def tell(done: int, total: int) -> None:
+            bar.update(task, completed=done, total=total)
+
+        yield tell

@@ -92,6 +92,7 @@ def collect_results(
     minimum_void_um: float = MINIMUM_VOID_UM,
     lot: LotSpecification | None = None,
     inputs: Sequence[Path] = (),
+    twin: Mapping[str, Any] | None = None,
 ) -> Results:
     """Put the numbers of one sample together.
 
@@ -121,6 +122,8 @@ def collect_results(
         What the lot must fulfil; adds the verdict.
     inputs
         Files with the frames that all this comes from; their hashes are noted when it is saved.
+    twin
+        What was found in a simulated twin of the scan (`zoneplate.acquisition.detection_twin`).
     """
     results = Results({}, list(tomograms), map_particles, list(live), list(inputs))
     particles, voids = results.particles, results.voids
@@ -161,6 +164,7 @@ def collect_results(
     document["detection_limit"] = {
         "diameter_um": minimum_void_um,
         "statement": DETECTION_LIMIT_NOTE.format(limit=minimum_void_um),
+        "twin": dict(twin) if twin is not None else None,
     }
     if truth is not None:
         document["truth"] = dict(truth)

@@ -16,6 +16,7 @@ from zoneplate.plans.angles import PASSES
 from zoneplate.plans.stopping import DECISIONS
 
 from .data_directory import DataDirectory, check_writable
+from .detection_twin import detection_of
 from .journal import journals, read_journal
 from .live import EXPOSURE, reading
 from .map_analysis import MapResult, load_map
@@ -197,6 +198,13 @@ def collect_screening(
             for record in [*([map_record] if map_record else []), *records]
             for file in frame_files(record)
         ],
+        twin=detection_of(
+            [
+                (record.start["plan_args"], int(tomogram.facts["projections"]))
+                for record, tomogram in zip(records, tomograms, strict=True)
+            ],
+            data,
+        ),
     )
 
 

@@ -410,7 +410,23 @@ def detection_limit(results: Json) -> str:
     return (
         f"Voids count from an equivalent diameter of {format_limit(limit)} µm. Smaller ones are "
         "missed too often at these settings to be counted fairly, so “no void found” means none "
-        "larger than that."
+        f"larger than that. {_twin((results.get('detection_limit') or {}).get('twin'))}"
+    )
+
+
+def _twin(twin: Json | None) -> str:
+    """Say what a simulated twin of the scan showed."""
+    if not twin:
+        return (
+            "How small a void these settings show was not tried in simulation (zoneplate detection "
+            "does)."
+        )
+    half, most, false = twin["d50_um"], twin["d90_um"], twin["false_voids_per_particle"]
+    return (
+        f"In a simulated twin of this scan half of the voids of {half['value']:.2f} µm were found, "
+        f"and nine of ten of {most['value']:.2f} µm ({most['low']:.2f} to {most['high']:.2f} µm, "
+        f"{twin['voids']} voids), with {false['value']:.3f} false voids per particle (at most "
+        f"{false['high']:.3f}, {twin['particles']} particles)."
     )
 
 
