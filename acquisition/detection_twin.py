@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from functools import lru_cache
 from pathlib import Path
@@ -21,7 +21,7 @@ import numpy as np
 import pandas as pd
 
 from zoneplate.analysis.detection import DetectionCurve, DetectionError, fit_detection, rate
-from zoneplate.devices import ConfigurationError
+from zoneplate.devices import ConfigurationError, InstrumentConfiguration
 from zoneplate.simulators import SAMPLES, Particle, Specimen, Void
 
 from .data_directory import DataDirectory
@@ -69,8 +69,15 @@ class ScanSettings:
     stop_deg: float = 90.0
 
     @classmethod
-    def of_plan(cls, arguments: Mapping[str, Any], projections: int) -> ScanSettings | None:
-        """Take them from the arguments of `tomography`; None where exposures differ by angle."""
+    def of_run(cls, start: Mapping[str, Any], projections: int) -> ScanSettings | None:
+        """Take them from the start document of a tomogram.
+
+        None where exposures differ by angle, and on other instruments than the simulated one: a
+        twin of theirs would need their flux and their noise.
+        """
+        arguments = start["plan_args"]
+        if start.get("instrument") != InstrumentConfiguration.load().name:
+            return None
         if arguments.get("exposure_rule", "constant") != "constant":
             return None
         names = [field.name for field in fields(cls) if field.name in arguments]
@@ -197,8 +204,6 @@ def make_twin(
 
 
 def _voxel_um(binning: int) -> float:
-    from zoneplate.devices import InstrumentConfiguration
-
     return InstrumentConfiguration.load().camera.detector.binned_pixel_um(binning)
 
 
@@ -277,18 +282,18 @@ def find_twin(settings: ScanSettings | None, data: DataDirectory | None = None) 
 
 
 def detection_of(
-    runs: list[tuple[Mapping[str, Any], int]], data: DataDirectory | None
+    runs: Sequence[tuple[Mapping[str, Any], int]], data: DataDirectory | None
 ) -> dict[str, Any] | None:
     """Return what the twin of a screening says, if all its tomograms have the same settings.
 
     Parameters
     ----------
     runs
-        Arguments of `tomography`, and how many projections were taken.
+        Start document of each tomogram, and how many projections were taken.
     data
         Where twins are kept.
     """
-    settings = {ScanSettings.of_plan(arguments, taken) for arguments, taken in runs}
+    settings = {ScanSettings.of_run(start, taken) for start, taken in runs}
     if len(settings) != 1:
         return None
     twin = find_twin(settings.pop(), data)

@@ -36,9 +36,8 @@ from .versions import software_versions
 SCHEMA = "zoneplate-results/1"
 
 DETECTION_LIMIT_NOTE = (
-    "frequency of voids larger than {limit:g} um: at the study's settings (141 projections, 512 nm "
-    "voxels, signal-to-noise 10) 90 % of voids of 1.5 to 1.8 um are found; smaller ones are not "
-    "counted"
+    "frequency of voids larger than {limit:g} um; smaller ones are not counted, because many of "
+    "them are missed"
 )
 
 

@@ -81,7 +81,7 @@ class Session:
         self._when_closed = when_closed
         self.microscope = microscope
         self.data = data
-        self.md = md
+        self.md = md = {"instrument": microscope.configuration.name, **md}
         self._closed = False
         main_thread = threading.current_thread() is threading.main_thread()
         # Bluesky's Ctrl-C handling needs the main thread; elsewhere there is no Ctrl-C.

@@ -200,7 +200,7 @@ def collect_screening(
         ],
         twin=detection_of(
             [
-                (record.start["plan_args"], int(tomogram.facts["projections"]))
+                (record.start, int(tomogram.facts["projections"]))
                 for record, tomogram in zip(records, tomograms, strict=True)
             ],
             data,
