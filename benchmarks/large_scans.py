@@ -1,18 +1,27 @@
-"""Sustained rate and memory of streaming reconstruction at binning 2 and 1.
+"""Sustained rate and memory of streaming reconstruction at binning 2 and 1, beside the roofline.
 
-    python benchmarks/large_scans.py
+    python benchmarks/large_scans.py [--whole]
 
 Every frame costs the same, so the rate is that of one batch of 16 frames after a first one. What
-remains to be done after the last frame of a scan is at most such a batch.
+remains to be done after the last frame of a scan is at most such a batch. With `--whole` all frames
+of both scans are added (minutes), and the time from the last batch to the volume is measured.
+
+The roofline: a batch reads and writes every voxel inside the circle that all angles see once, and
+every frame costs each of them two products and two sums. What memory and arithmetic of this machine
+can do at most is measured in the same run, by copying an array and by multiplying matrices.
 """
 
 from __future__ import annotations
 
+import argparse
+import math
 import os
 import resource
 import time
+from collections.abc import Callable
 
 import numpy as np
+from rich.progress import track
 
 from zoneplate.analysis.reconstruction import StreamingReconstruction
 
@@ -20,22 +29,79 @@ BATCH = 16
 SCANS = ((512, 786), (1024, 1571))
 """Columns (and rows) of a frame, and projections."""
 
+CIRCLE = math.pi / 4
+"""Share of the voxels that lie inside the circle."""
+FLOPS = 4 * CIRCLE
+BYTES = 8 / BATCH * CIRCLE
+"""Per voxel of the cube and frame: single precision, read and written once per batch."""
+
+COPIED_BYTES, MATRIX = 1 << 29, 3000
+
+
+def fastest(work: Callable[[], object], rounds: int = 5) -> float:
+    """Return the shortest time of a few, in seconds."""
+    times = []
+    for _ in range(rounds):
+        begin = time.perf_counter()
+        work()
+        times.append(time.perf_counter() - begin)
+    return min(times)
+
+
+def roofline() -> tuple[float, float]:
+    """Return what this machine can do at most: bytes per second, and flops per second."""
+    one, other = (np.ones(COPIED_BYTES // 4, dtype=np.float32) for _ in range(2))
+    moved = 2 * COPIED_BYTES / fastest(lambda: np.copyto(other, one))
+    a = np.ones((MATRIX, MATRIX), dtype=np.float32)
+    return moved, 2 * MATRIX**3 / fastest(lambda: a @ a)
+
+
+def measure(size: int, projections: int, *, whole: bool) -> tuple[float, float, float]:
+    """Return seconds and CPU seconds per frame, and seconds from the last batch to the volume."""
+    angles = np.deg2rad(np.linspace(-90, 90, projections))
+    frames = np.random.default_rng(0).random((BATCH, size, size), dtype=np.float32)
+    live = StreamingReconstruction((size, size), angles)
+    live.add(frames, angles[:BATCH])
+    starts = list(range(BATCH, projections, BATCH)) if whole else [BATCH]
+    wall_s, cpu_s, last_s = time.perf_counter(), time.process_time(), 0.0
+    for start in track(starts, description=f"{size}", disable=not whole):
+        last_s = time.perf_counter()
+        part = angles[start : start + BATCH]
+        live.add(frames[: len(part)], part)
+    done = min(starts[-1] + BATCH, projections) - BATCH
+    wall_s, cpu_s = time.perf_counter() - wall_s, time.process_time() - cpu_s
+    if whole:
+        assert live.volume.shape == (size, size, size)
+    last_s = time.perf_counter() - last_s
+    return wall_s / done, cpu_s / done, last_s
+
 
 def main() -> None:
     """Print a line per size."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--whole", action="store_true", help="all frames of both scans")
+    whole = parser.parse_args().whole
+    took_s: dict[int, float] = {}
     for size, projections in SCANS:
-        angles = np.deg2rad(np.linspace(-90, 90, projections))
-        frames = np.random.default_rng(0).random((BATCH, size, size), dtype=np.float32)
-        live = StreamingReconstruction((size, size), angles)
-        live.add(frames, angles[:BATCH])
-        wall_s, cpu_s = time.perf_counter(), time.process_time()
-        live.add(frames, angles[BATCH : 2 * BATCH])
-        wall_s, cpu_s = time.perf_counter() - wall_s, time.process_time() - cpu_s
+        frame_s, cpu_s, last_s = measure(size, projections, whole=whole)
+        took_s[size] = frame_s
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
         print(
-            f"{size}: {BATCH / wall_s:.1f} frames/s, {cpu_s / BATCH:.3f} CPU s per frame, a batch "
-            f"{wall_s:.2f} s; peak memory {peak / 1e9:.2f} GB = {peak / (4 * size**3):.2f} x the "
-            f"volume; {len(os.sched_getaffinity(0))} cores, load {os.getloadavg()[0]:.1f}"
+            f"{size}: {1 / frame_s:.1f} frames/s, {cpu_s:.3f} CPU s per frame; from the last "
+            f"{'batch to the volume' if whole else 'batch on'} {last_s:.2f} s; peak memory "
+            f"{peak / 1e9:.2f} GB = {peak / (4 * size**3):.2f} x the volume"
+        )
+    # Last: its arrays would count as memory of the reconstruction.
+    bandwidth, flops = roofline()
+    print(
+        f"this machine: {bandwidth / 1e9:.1f} GB/s, {flops / 1e9:.0f} GFLOP/s at most; "
+        f"{len(os.sched_getaffinity(0))} cores, load {os.getloadavg()[0]:.1f}"
+    )
+    for size, frame_s in took_s.items():
+        memory_s, arithmetic_s = BYTES * size**3 / bandwidth, FLOPS * size**3 / flops
+        print(
+            f"{size}: at most by memory {1 / memory_s:.0f} frames/s ({memory_s / frame_s:.0%} of "
+            f"the time), by arithmetic {1 / arithmetic_s:.0f} ({arithmetic_s / frame_s:.0%})"
         )
 
 
