@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo examples live audit test test-long campaign server-cycles lint types bench docs clean format setup
+.PHONY: demo examples live audit test test-long campaign soak server-cycles lint types bench docs clean format setup
 
 # The environment is made again when what it is made from changes.
 $(VENV)/.ready: pyproject.toml
@@ -41,6 +41,9 @@ audit: $(VENV)/.ready-for-tests  ## known holes in what we depend on; needs the 
 
 campaign: $(VENV)/.ready-for-tests  ## every fault in every plan, on both faces (3 min)
 	ZONEPLATE_CAMPAIGN=whole $(BIN)/python -m pytest -q -n 2 --dist worksteal tests/campaign/test_campaign.py
+
+soak: $(VENV)/.ready-for-tests  ## 200 lots with faults, killed analyses and viewers that come and go (half an hour)
+	$(BIN)/python benchmarks/soak.py --lots 200
 
 server-cycles: $(VENV)/.ready-for-tests  ## start and stop the EPICS server 20 times
 	ZONEPLATE_SERVER_CYCLES=20 $(BIN)/python -m pytest -q tests/simulators/test_ioc.py -k starting_and_stopping

@@ -128,7 +128,8 @@ def compare_with_grey(table: pd.DataFrame, *, area_scale: float = 1.0) -> None:
     shape_se = np.where(known, table["sphericity_grey_se"], USUAL_SPHERICITY_SE)
     area = np.pi * diameter**2 / sphericity
     area_se = area * np.hypot(shape_se / sphericity, 2 * diameter_share)
-    ratio = area / volume
+    # A void of a few voxels may have no grey volume: then nothing is known of its ratio.
+    ratio = np.divide(area, volume, out=np.full_like(area, np.nan), where=volume > 0)
     ratio_se = ratio * np.hypot(shape_se / sphericity, diameter_share)
     best = {
         "volume_um3": (volume, 3 * diameter_share * volume, 1.0),

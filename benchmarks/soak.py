@@ -1,0 +1,284 @@
+"""A campaign of many lots in virtual time, with faults, killed analyses and viewer churn.
+
+Prints a summary and fails if a lot is lost, a fault passes in silence, or memory, file handles or
+threads grow: `python benchmarks/soak.py --lots 200` (`make soak`).
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import logging
+import os
+import random
+import signal
+import tempfile
+import threading
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.progress import track
+
+from zoneplate.acquisition import Session, open_session
+from zoneplate.acquisition.data_directory import DataDirectory
+from zoneplate.acquisition.journal import journals, read_journal
+from zoneplate.acquisition.page.board import Board
+from zoneplate.acquisition.results import save_results
+from zoneplate.acquisition.workflow import collect_screening, screen_sample
+from zoneplate.plans import screen
+from zoneplate.simulators import Particle, Specimen, Void
+
+NMC = "LiNi0.6Mn0.2Co0.2O2@4.77"
+SPECIMEN = Specimen(
+    particles=tuple(
+        Particle(
+            f"p{x}{y}",
+            (15.0 * x, 15.0 * y, 5.0),
+            (5.0, 5.0, 4.5),
+            material=NMC,
+            voids=(Void(f"v{x}{y}", (15.0 * x, 15.0 * y, 5.0), (1.8, 1.8, 1.8)),) if x == y else (),
+        )
+        for x in (-1, 0, 1)
+        for y in (-1, 0, 1)
+    ),
+    name="nine particles",
+)
+LOT = {"regions": 1, "shape": (1, 1), "projections": 24, "exposure_s": 0.5}
+AT_UM = [(0.0, 0.0, 5.0)]
+REPORT_EVERY = 20
+FRAMES = 8 + 15 + 24
+"""Frames of one lot: map with references, tomogram with references."""
+
+RECOVERABLE = ("frame_dropped", "frame_saturated", "dead_row", "frame_duplicated", "frame_late")
+ENDING = ("motor_stall", "shutter_stuck")
+"""Faults after which the lot is taken again."""
+
+SHARE_WITH_FAULT, SHARE_ENDING, SHARE_KILLED, SHARE_VIEWED = 0.35, 0.3, 0.1, 0.5
+SETTLING_SHARE = 0.25
+"""Of the lots, at the beginning: caches fill, nothing is compared."""
+
+MOST_MEMORY_GROWTH_MIB_PER_100_LOTS = 40.0
+MOST_HANDLES, MOST_THREADS = 3, 3
+
+
+@dataclass
+class Tally:
+    """What happened."""
+
+    lots: int = 0
+    done: int = 0
+    lost: list[str] = field(default_factory=list[str])
+    injected: Counter[str] = field(default_factory=Counter[str])
+    silent: list[str] = field(default_factory=list[str])
+    recovered: int = 0
+    repeated: int = 0
+    killed: int = 0
+    viewers: int = 0
+    memory_mib: list[float] = field(default_factory=list[float])
+    handles: list[int] = field(default_factory=list[int])
+    threads: list[int] = field(default_factory=list[int])
+
+    def growth(self) -> dict[str, float]:
+        """Return what grew after the settling, per 100 lots or in all."""
+        first = int(len(self.memory_mib) * SETTLING_SHARE)
+        kept = np.array(self.memory_mib[first:])
+        slope = float(np.polyfit(np.arange(len(kept)), kept, 1)[0]) if len(kept) > 2 else 0.0
+        return {
+            "memory_mib_per_100_lots": 100 * slope,
+            "handles": self.handles[-1] - self.handles[first],
+            "threads": self.threads[-1] - self.threads[first],
+        }
+
+
+class Heard(logging.Handler):
+    """Notes what was said, so that a fault that nobody noticed is found."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self.lines: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.lines.append(record.getMessage())
+
+
+def viewer_churn(
+    data: DataDirectory, stop: threading.Event, tally: Tally, dice: random.Random
+) -> None:
+    """Look at the page's cards, then go away, and again."""
+    while not stop.is_set():
+        board = Board(data)
+        board.start()
+        tally.viewers += 1
+        until_s = time.monotonic() + dice.uniform(0.5, 3.0)
+        while time.monotonic() < until_s and not stop.is_set():
+            board.look()
+            time.sleep(0.1)
+        board.close()
+        stop.wait(dice.uniform(0.5, 4.0))
+
+
+def run_lot(session: Session, folder: Path, name: str, dice: random.Random, tally: Tally) -> None:
+    """Take one lot, with whatever goes wrong; again if a fault ended it."""
+    faults: Any = session.microscope.instrument.faults
+    before = len(faults.log)
+    heard = Heard()
+    logging.getLogger("zoneplate").addHandler(heard)
+    fault = ""
+    if dice.random() < SHARE_WITH_FAULT:
+        fault = dice.choice(ENDING if dice.random() < SHARE_ENDING else RECOVERABLE)
+        arm(faults, fault, session, dice)
+    if dice.random() < SHARE_KILLED and session.live is not None and session.live.alive:
+        os.kill(session.live.pid or 0, signal.SIGKILL)
+        tally.killed += 1
+    ended = ""
+    try:
+        taken = take(session, folder / name, name)
+    except Exception as error:  # noqa: BLE001 - that is what is counted
+        ended = str(error)
+        taken = take(session, folder / name, name)
+        tally.repeated += 1
+    finally:
+        logging.getLogger("zoneplate").removeHandler(heard)
+    fired = [entry.name for entry in faults.log[before:]]
+    faults.clear()
+    tally.injected.update(fired)
+    if fired and not (ended or heard.lines):
+        tally.silent.append(f"{name}: {fired[0]}")
+    elif fired:
+        tally.recovered += 1
+    tally.done += taken["particles"]["count"] > 0
+
+
+def take(session: Session, out: Path, name: str) -> dict[str, Any]:
+    """Screen the lot on the stage; a report is drawn now and then, which takes most of the time."""
+    session.RE.md["sample"] = name
+    if int(name.split()[-1]) % REPORT_EVERY == 0:
+        return screen_sample(session, out, at_um=AT_UM, **LOT).document
+    found: list[str] = []
+
+    def plan() -> Any:
+        found.extend((yield from screen(session.microscope, at_um=AT_UM, **LOT)))
+
+    session.steering.run(plan())
+    tomograms = [session.tomogram(uid) for uid in found[1:]]
+    results = collect_screening(session.data, found[0], found[1:], tomograms)
+    save_results(out, results)
+    return results.document
+
+
+def arm(faults: Any, name: str, session: Session, dice: random.Random) -> None:
+    """Arm a fault at a random moment of the lot."""
+    if name in ENDING:
+        faults.arm(name, after_s=dice.uniform(1.0, 20.0))
+    elif name == "frame_late":
+        faults.arm(name, after_s=dice.uniform(1.0, 20.0), magnitude=3.0)
+    else:
+        faults.arm(name, after_s=dice.uniform(1.0, 20.0))
+
+
+def accounted(data: DataDirectory, names: list[str], tally: Tally) -> None:
+    """See that every lot has a finished map, a finished tomogram and a result."""
+    good: dict[str, set[str]] = {}
+    for path in journals(data.journal):
+        documents = list(read_journal(path))
+        start, last = documents[0][1], documents[-1]
+        if last[0] != "stop":
+            tally.lost.append(f"run {start['uid']} has no end")
+        elif last[1]["exit_status"] == "success" and "analysis_of" not in start:
+            good.setdefault(str(start["sample"]), set()).add(str(start["plan_name"]))
+    tally.lost += [name for name in names if good.get(name) != {"mosaic", "tomography"}]
+
+
+def measure(tally: Tally) -> None:
+    """Note memory, file handles and threads of this process."""
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    tally.memory_mib.append(pages * os.sysconf("SC_PAGE_SIZE") / 2**20)
+    tally.handles.append(len(os.listdir("/proc/self/fd")))
+    tally.threads.append(threading.active_count())
+
+
+def soak(lots: int, root: Path, *, seed: int = 0, catalog: bool = True) -> Tally:
+    """Run a campaign and return what happened."""
+    dice, tally, stop = random.Random(seed), Tally(), threading.Event()
+    names = [f"lot {number:03d}" for number in range(lots)]
+    viewers: threading.Thread | None = None
+    with open_session("simulated", specimen=SPECIMEN, data_dir=root / "data", seed=seed) as session:
+        viewers = threading.Thread(
+            target=viewer_churn, args=(session.data, stop, tally, random.Random(seed + 1))
+        )
+        viewers.start()
+        try:
+            for name in track(names, description="lots"):
+                tally.lots += 1
+                try:
+                    run_lot(session, root / "out", name, dice, tally)
+                except Exception as error:  # noqa: BLE001 - a lot that ends twice is lost
+                    tally.lost.append(f"{name}: {error}")
+                measure(tally)
+        finally:
+            stop.set()
+            viewers.join()
+        accounted(session.data, names, tally)
+        if catalog:
+            check_catalog(session, names, tally)
+    return tally
+
+
+def check_catalog(session: Session, names: list[str], tally: Tally) -> None:
+    """See that the catalog has every scan of the journal."""
+    scans = 0
+    for path in journals(session.data.journal):
+        scans += "analysis_of" not in next(read_journal(path))[1]
+    deadline_s = time.monotonic() + 120 + len(names)
+    with contextlib.suppress(Exception):
+        session.catalog.start()
+    while len(session.catalog) < scans and time.monotonic() < deadline_s:
+        time.sleep(0.5)
+    if len(session.catalog) != scans:
+        tally.lost.append(f"the catalog has {len(session.catalog)} of {scans} scans")
+
+
+def report(tally: Tally, took_s: float) -> bool:
+    """Print the summary; return whether it is good."""
+    growth = tally.growth()
+    print(f"lots                {tally.lots}, each with a result: {tally.done}")
+    print(f"faults injected     {sum(tally.injected.values())} {dict(tally.injected)}")
+    print(f"in silence          {len(tally.silent)} {tally.silent[:5]}")
+    print(f"recovered           {tally.recovered} lots; {tally.repeated} of them taken again")
+    print(f"analyses killed     {tally.killed}")
+    print(f"viewers             {tally.viewers} came and went")
+    print(f"memory              {growth['memory_mib_per_100_lots']:+.1f} MiB per 100 lots")
+    print(f"file handles        {growth['handles']:+.0f} since the first quarter")
+    print(f"threads             {growth['threads']:+.0f} since the first quarter")
+    print(f"lost                {len(tally.lost)} {tally.lost[:5]}")
+    print(f"took                {took_s:.0f} s")
+    return not (
+        tally.lost
+        or tally.silent
+        or tally.done != tally.lots
+        or growth["memory_mib_per_100_lots"] > MOST_MEMORY_GROWTH_MIB_PER_100_LOTS
+        or growth["handles"] > MOST_HANDLES
+        or growth["threads"] > MOST_THREADS
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--lots", type=int, default=200)
+    parser.add_argument("--seed", type=int, default=0)
+    options = parser.parse_args()
+    # What is said is counted, not printed.
+    logging.lastResort = None
+    began_s = time.monotonic()
+    with tempfile.TemporaryDirectory() as folder:
+        tally = soak(options.lots, Path(folder), seed=options.seed)
+    if not report(tally, time.monotonic() - began_s):
+        raise SystemExit("the soak failed")
+
+
+if __name__ == "__main__":
+    main()
