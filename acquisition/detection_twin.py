@@ -28,7 +28,7 @@ from .data_directory import DataDirectory
 from .tomogram_file import StoredTomogram
 
 SCHEMA = "zoneplate-detection/1"
-SHIPPED = Path(__file__).with_name("twins")
+SHIPPED = Path(__file__).parent
 """Twins of the study's settings, which need not be made."""
 
 CENTERS_UM = ((-110.0, 0.0, 3.0), (0.0, 0.0, 3.0), (110.0, 0.0, 3.0))
@@ -84,10 +84,10 @@ class ScanSettings:
         return cls(**{**{name: arguments[name] for name in names}, "projections": projections})
 
     @property
-    def key(self) -> str:
-        """A name made from all of them."""
+    def file_name(self) -> str:
+        """Of the file of their twin."""
         text = json.dumps({name: float(value) for name, value in asdict(self).items()})
-        return hashlib.sha256(text.encode()).hexdigest()[:16]
+        return f"twin_{hashlib.sha256(text.encode()).hexdigest()[:16]}.json"
 
 
 @dataclass(frozen=True)
@@ -222,9 +222,9 @@ def _looked_for(specimen: Specimen, tomogram: StoredTomogram) -> tuple[pd.DataFr
         tomogram.volume.shape[0] * tomogram.voxel_um / 2,
     )
     own = truth.loc[np.asarray(inside), "particle_id"]
-    voids = holes[holes["particle_id"].isin(own.tolist())]
+    voids = holes.take(np.flatnonzero(holes["particle_id"].isin(own.tolist())))
     seen = _distance_um(voids, tomogram.voids) < SAME_VOID_UM
-    whole = tomogram.voids[~tomogram.voids["touches_border"].astype(bool)]
+    whole = tomogram.voids.take(np.flatnonzero(~tomogram.voids["touches_border"].to_numpy(bool)))
     false = int((_distance_um(whole, holes) >= SAME_VOID_UM).sum())
     return voids.assign(found=seen), len(own), false
 
@@ -238,7 +238,7 @@ def _distance_um(these: pd.DataFrame, others: pd.DataFrame) -> np.ndarray[Any, A
 def save_twin(folder: Path, twin: Twin) -> Path:
     """Keep a twin, under a name made from its settings."""
     folder.mkdir(parents=True, exist_ok=True)
-    file = folder / f"{twin.settings.key}.json"
+    file = folder / twin.settings.file_name
     file.write_text(json.dumps({"schema": SCHEMA, **asdict(twin)}) + "\n", encoding="utf-8")
     return file
 
@@ -275,7 +275,7 @@ def find_twin(settings: ScanSettings | None, data: DataDirectory | None = None) 
         return None
     folders = [*([data.twins] if data is not None else []), SHIPPED]
     for folder in folders:
-        file = folder / f"{settings.key}.json"
+        file = folder / settings.file_name
         if file.exists():
             return _kept(file)
     return None

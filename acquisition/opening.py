@@ -91,14 +91,14 @@ def open_session(
             session.catalog[-1].table()
     """
     configuration = _configuration(instrument)
-    real = configuration is not None and configuration.epics is not None
-    if real:
+    real = configuration if configuration is not None and configuration.epics else None
+    if real is not None:
         _check_real(sample, specimen=specimen, imperfections=imperfections, speed=speed)
     data = DataDirectory.choose(data_dir)
     data.create()
     open_catalog(data.root)  # a bad address is refused before anything is started
-    if real:
-        return _real_session(data, configuration, {"sample": sample, **(md or {})}, live=live)
+    if real is not None:
+        return _real_session(data, real, {"sample": sample, **(md or {})}, live=live)
     on_stage = _specimen(sample or SAMPLE, seed, specimen)
     file = _keep_specimen(data, on_stage)
     metadata: dict[str, Any] = {"sample": on_stage.name, "seed": seed, "specimen_file": str(file)}

@@ -114,7 +114,7 @@ def fit_detection(diameters_um: ArrayLike, found: ArrayLike) -> DetectionCurve:
     # Centred and scaled, so that steps of both parameters are alike.
     middle, scale = float(logs.mean()), max(float(logs.std()), 1e-9)
     design = np.column_stack([np.ones_like(logs), (logs - middle) / scale])
-    beta = np.zeros(2)
+    beta, inverse = np.zeros(2), np.zeros((2, 2))
     for _ in range(MOST_STEPS):
         share = expit(design @ beta)
         weight = share * (1 - share)

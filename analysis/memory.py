@@ -15,8 +15,8 @@ BATCH_FRAMES: Final = 16
 """Frames that share one pass over the volume; beyond 16 nothing more is gained (measured)."""
 
 DEFAULT_KEEP_LIMIT_BYTES: Final = 1 << 28
-"""Projections are kept up to this much: binning 4 (393 frames of 256 x 256, 0.1 GB) still fits. With
-those of binning 2 (0.8 GB) a reconstruction would take three times its volume."""
+"""Projections are kept up to this much: binning 4 (393 frames of 256 x 256, 0.1 GB) still fits.
+With those of binning 2 (0.8 GB) a reconstruction would take three times its volume."""
 
 _FLOAT_BYTES: Final = 4
 _FREE_SHARE: Final = 0.9
