@@ -151,6 +151,12 @@ def _truth_mean(truth: Json, kind: str, name: str, unit: str) -> str:
     return format_estimate(value, None, unit) if is_finite(value) else ""
 
 
+def _of_study(study: Mapping[str, str], name: str, unit: str) -> str:
+    """Return what the study printed, with its unit."""
+    value = study.get(name, MISSING)
+    return f"{value}{NBSP}{unit}" if unit and value != MISSING else value
+
+
 def table_one(results: Json, kind: str) -> list[Row]:
     """Return the rows of Table 1 for ``"particles"`` or ``"voids"``.
 
@@ -173,7 +179,7 @@ def table_one(results: Json, kind: str) -> list[Row]:
             Row(
                 f"{label}, {symbol}",
                 _mean(block, name, unit),
-                MISSING if of_areas and faces else study.get(name, MISSING),
+                MISSING if of_areas and faces else _of_study(study, name, unit),
                 # The truth does not depend on how it is estimated.
                 _mean(truth, name.replace("_grey", ""), unit, with_se=False),
                 remark,
@@ -185,7 +191,7 @@ def table_one(results: Json, kind: str) -> list[Row]:
                 Row(
                     f"{label} from voxel faces, {symbol}",
                     _mean(faces, name, unit),
-                    study.get(name, MISSING) if name != "sphericity" else MISSING,
+                    _of_study(study, name, unit) if name != "sphericity" else MISSING,
                     MISSING,
                     "As the study measured it." if name != "sphericity" else "",
                     *_exact(results, f"{kind}_faces.{name}.mean"),

@@ -167,8 +167,8 @@ def test_first_screen_has_the_answer_with_its_intervals(full):
 
 def test_table_one_stands_beside_the_study(full):
     page = parse(full)
-    assert "238 ± 41 µm³ 238" in page.text
-    assert "6.41 ± 0.31 µm 6.4" in page.text
+    assert "238 ± 41 µm³ 238 µm³" in page.text
+    assert "6.41 ± 0.31 µm 6.4 µm" in page.text
     assert "55 % (40 % to 69 %) 55 %" in page.text
     assert "3.8 % 3.8 %" in page.text
     assert "Truth" not in page.text
@@ -179,14 +179,36 @@ def test_printed_study_values_are_those_of_table_1():
     assert list(STUDY["voids"].values()) == ["9", "30", "0.7", "4.1", "2.4"]
 
 
+NUMBER = re.compile(r"\d(?!\d*[A-Za-z])")
+UNITS = ("µm³", "µm²", "µm", "1/µm", "%", "min", " s", "°", "mm²")
+
+
+def test_no_number_of_the_tables_stands_without_its_unit(results):
+    """Sphericity is a ratio and has none; everything else says what it is in."""
+    results["particles_faces"] = block(48, 238.4, 6.41)
+    results["voids_faces"] = block(29, 9.1, 2.42)
+    results["truth"] = {kind: copy.deepcopy(results[kind]) for kind in ("particles", "voids")}
+    rows = [row for kind in ("particles", "voids") for row in table_one(results, kind)]
+    rows += dead_volume_rows(results)
+    assert len(rows) > 15
+    for row in rows:
+        for value in (row.measured, row.study, row.truth):
+            if NUMBER.search(value) and not row.name.startswith("Sphericity"):
+                assert value.endswith(UNITS) or "%" in value, (row.name, value)
+    for card in cards(results):
+        for value in (card.value, card.interval, card.detail, card.truth):
+            if NUMBER.search(value):
+                assert any(unit in value for unit in UNITS) or "particles" in value, value
+
+
 def test_voxel_face_areas_take_the_study_values_when_given(results):
     rows = {row.name: row for row in table_one(results, "particles")}
-    assert rows["Surface area, SA"].study == "234"
+    assert rows["Surface area, SA"].study == "234\N{NO-BREAK SPACE}µm²"
     assert "voxel faces" in rows["Surface area, SA"].remark
     results["particles_faces"] = block(48, 238.4, 6.41)
     rows = {row.name: row for row in table_one(results, "particles")}
     assert rows["Surface area, SA"].study == "–"
-    assert rows["Surface area from voxel faces, SA"].study == "234"
+    assert rows["Surface area from voxel faces, SA"].study == "234\N{NO-BREAK SPACE}µm²"
     assert rows["Sphericity of the mean V and SA from voxel faces"].study == "0.8"
 
 
@@ -211,7 +233,7 @@ def test_truth_appears_for_simulated_runs(tmp_path, results):
         "dead_volume_fraction": {"value": 0.022},
     }
     page = plain_report(tmp_path / "report.html", results)
-    assert "238 ± 41 µm³ 238 241 µm³" in page.text
+    assert "238 ± 41 µm³ 238 µm³ 241 µm³" in page.text
     assert "Truth of the simulated sample: 57 %" in page.text
     assert dead_volume_rows(results)[0].truth.startswith("57")
 
