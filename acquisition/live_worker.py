@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import os
 import sys
 import threading
 import time
@@ -174,7 +175,11 @@ def main(arguments: list[str] | None = None) -> None:
         worker.stopped.set()
 
     threading.Thread(target=watch_parent, daemon=True).start()
-    worker.run()
+    try:
+        worker.run()
+    except BrokenPipeError:
+        # The parent is gone; a thread that still reads from it would spoil an ordinary end.
+        os._exit(0)
 
 
 if __name__ == "__main__":

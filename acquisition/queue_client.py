@@ -11,6 +11,9 @@ from bluesky_queueserver_api.zmq import REManagerAPI
 from .campaign_lots import Lot
 
 PLAN = "screen_lot"
+LOST = "unknown"
+"""Exit status of what a server was doing when it was killed."""
+KEPT = ("item_type", "name", "args", "kwargs", "meta")
 POLL_S = 0.5
 OPEN_TIMEOUT_S = 120.0
 REQUEST_TIMEOUT_S = 5.0
@@ -58,10 +61,7 @@ class Campaign:
             raise RuntimeError("the environment of the queue server does not open")
 
     def submit(self, name: str, lots: Sequence[Lot]) -> None:
-        """Queue lots as one campaign, all or none, and let the queue run.
-
-        The queue starts by itself from now on, also after a restart of the server.
-        """
+        """Queue lots as one campaign, all or none, and let the queue run."""
         self.open_environment()
         items = [
             {
@@ -76,6 +76,27 @@ class Campaign:
         self._api.queue_autostart(True)
         self.watch(name, [lot.lot for lot in lots])
 
+    def go_on(self) -> str | None:
+        """Let the queue run, with what the server was doing when it died first in it.
+
+        A server that starts has forgotten that its queue was to run, and takes the item that it
+        died with for done.
+
+        Returns
+        -------
+        str or None
+            The lot that is taken again.
+        """
+        lost = [item for item in self.history()[-1:] if item["result"]["exit_status"] == LOST]
+        again = None
+        for item in lost:
+            if all(item["kwargs"] != waiting["kwargs"] for waiting in self.queued()):
+                kept = {name: item[name] for name in KEPT if name in item}
+                self._api.item_add(kept, pos="front")
+            again = str(item["kwargs"].get("lot", ""))
+        self._api.queue_autostart(True)
+        return again
+
     def watch(self, name: str, lots: Sequence[str]) -> None:
         """Let `outcomes` speak of a campaign that was submitted before."""
         self._name, self._lots = name, list(lots)
@@ -86,6 +107,8 @@ class Campaign:
         while missing:
             for item in self.history():
                 lot = item.get("kwargs", {}).get("lot")
+                if item["result"]["exit_status"] == LOST:
+                    continue  # it is taken again
                 if item.get("kwargs", {}).get("campaign") == self._name and lot in missing:
                     del missing[lot]
                     yield lot, str(item["result"]["exit_status"])

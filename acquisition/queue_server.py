@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import subprocess
@@ -15,6 +16,8 @@ from typing import Any
 import yaml
 
 from .data_directory import DataDirectory
+
+logger = logging.getLogger(__name__)
 
 STARTUP_MODULE = "zoneplate.acquisition.startup"
 LISTS = "existing_plans_and_devices.yaml"
@@ -130,6 +133,11 @@ def _open_environment(control: str, process: subprocess.Popen[bytes]) -> None:
         try:
             with Campaign(control, "expert") as manager:
                 manager.open_environment()
+                again = manager.go_on()
+            if again is not None:
+                logger.warning(
+                    "lot %s was broken off when the server died: it is taken again", again
+                )
             return
         except (RuntimeError, TimeoutError):
             time.sleep(POLL_S)
