@@ -230,7 +230,6 @@ def by_views(scans: list[Scan]) -> None:
         "ramp": {},
         "Hann": {"filter": "hann"},
         "SIRT, 50 iterations": {"engine": "astra", "algorithm": "sirt", "iterations": 50},
-        "SIRT, 200 iterations": {"engine": "astra", "algorithm": "sirt", "iterations": 200},
         "CGLS, 10 iterations": {"engine": "astra", "algorithm": "cgls", "iterations": 10},
     }
     print(f"\n{'views, algorithm':28s}  solid    voids (all)    volume found   CPU s")
