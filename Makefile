@@ -32,15 +32,15 @@ live: $(VENV)/.ready-for-live  ## the same, watched in a browser: prints the add
 test: $(VENV)/.ready-for-tests  ## the tests, but for those that take long
 	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not long"
 
-test-long: $(VENV)/.ready-for-tests  ## whole jobs as their users run them, and what else takes long
-	$(BIN)/python -m pytest -n 2 --dist loadscope -m long
+test-long: $(VENV)/.ready-for-tests  ## whole jobs as their users run them, one after the other (10 min)
+	$(BIN)/python -m pytest -m long
 
 audit: $(VENV)/.ready-for-tests  ## known holes in what we depend on; needs the advisory service
 	$(BIN)/python -m pip install --quiet pip-audit
 	$(BIN)/pip-audit --skip-editable --progress-spinner off
 
-campaign: $(VENV)/.ready-for-tests  ## every fault in every plan, on both faces (3 min)
-	ZONEPLATE_CAMPAIGN=whole $(BIN)/python -m pytest -q -n 2 --dist worksteal tests/campaign/test_campaign.py
+campaign: $(VENV)/.ready-for-tests  ## every fault in every plan, on both faces (5 min)
+	ZONEPLATE_CAMPAIGN=whole $(BIN)/python -m pytest -q tests/campaign/test_campaign.py
 
 soak: $(VENV)/.ready-for-tests  ## 200 lots with faults, killed analyses and viewers that come and go (half an hour)
 	$(BIN)/python benchmarks/soak.py --lots 200
