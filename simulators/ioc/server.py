@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 import caproto.server.common
-from caproto.asyncio.server import Context, VirtualCircuit
+from caproto.asyncio.server import Context
 from caproto.asyncio.utils import _TransportWrapper
 
 from zoneplate.devices.configuration import InstrumentConfiguration
@@ -62,10 +62,6 @@ MOTOR_RECORDS = {
 
 EVENT_LATENCY_S = 0.0005
 """How long an event may wait for others to share its packet."""
-
-TURNS = 2
-"""How often the other tasks may go on before what has been posted is sent: once for who posts,
-once for who sorts the events by client."""
 
 
 @dataclass(frozen=True)
@@ -119,29 +115,9 @@ class ServerOptions:
             )
 
 
-class _Circuit(VirtualCircuit):
-    """caproto's connection with a client, with the events of one moment in one packet.
-
-    caproto waits for more events with a timer each, and sends the first one alone; news are posted
-    in one go, so whatever is not there when the others had their turn is no part of them.
-    """
-
-    async def get_from_sub_queue(self, timeout: float | None = None) -> Any:
-        """Return the next event; None if there is none now and `timeout` is not None."""
-        queue = self.subscription_queue
-        if timeout is None:
-            return await queue.get()
-        for _ in range(TURNS):
-            if not queue.empty():
-                return queue.get_nowait()
-            await asyncio.sleep(0)
-        return None
-
-
 class _Context(Context):
     """caproto's server context, bound to one port and without Nagle's algorithm."""
 
-    CircuitClass = _Circuit
     announces = False
 
     # pyright takes caproto's loop without an end for one that must have none.
