@@ -3,16 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from .command_options import Binning, Data, Exposure, Projections
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
-    from .detection_twin import Twin
 
 PICTURE_DPI = 130
 SHARES = (0.1, 0.5, 0.9, 0.99)
@@ -60,17 +55,10 @@ def detection(
     false = twin.summary()["false_voids_per_particle"]
     typer.echo(f"  {false['value']:.4f} false voids per particle (at most {false['high']:.4f})")
     if picture is not None:
-        from zoneplate.analysis.figures_style import rendered
+        from zoneplate.analysis.figures_detection import detection_figure
 
-        rendered(detection_figure(twin), PICTURE_DPI).save(picture)
+        detection_figure(twin.diameters_um, twin.found).savefig(picture, dpi=PICTURE_DPI)
         typer.echo(str(picture))
-
-
-def detection_figure(twin: Twin) -> Figure:
-    """Draw hits, misses and the curve."""
-    from zoneplate.analysis.figures_detection import detection_figure as draw
-
-    return draw(twin.diameters_um, twin.found)
 
 
 def register(app: typer.Typer) -> None:

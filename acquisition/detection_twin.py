@@ -10,10 +10,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,8 @@ from zoneplate.simulators import SAMPLES, Particle, Specimen, Void
 from .data_directory import DataDirectory
 from .tomogram_file import StoredTomogram
 
+logger = logging.getLogger(__name__)
+
 SCHEMA = "zoneplate-detection/1"
 SHIPPED = Path(__file__).parent
 """Twins of the study's settings, which need not be made."""
@@ -37,6 +39,9 @@ POWDERS = 2
 POWDER = "nmc622"
 FIRST_SEED = 1000
 """Not those of examples and tests."""
+
+USUAL = {"exposure_rule": "constant", "exposures_s": None, "angles_deg": None, "motion": "step"}
+"""Arguments of `tomography` that a twin has no other value for."""
 
 VOID_VOXELS = (1.2, 5.0)
 """Diameters of the voids: from those that nobody sees to those that nobody misses."""
@@ -72,13 +77,13 @@ class ScanSettings:
     def of_run(cls, start: Mapping[str, Any], projections: int) -> ScanSettings | None:
         """Take them from the start document of a tomogram.
 
-        None where exposures differ by angle, and on other instruments than the simulated one: a
-        twin of theirs would need their flux and their noise.
+        None where angles or exposures are not the usual ones, or the stage did not stand, and on
+        other instruments than the simulated one: a twin of theirs would need their flux and noise.
         """
         arguments = start["plan_args"]
         if start.get("instrument") != InstrumentConfiguration.load().name:
             return None
-        if arguments.get("exposure_rule", "constant") != "constant":
+        if any(arguments.get(name, usual) != usual for name, usual in USUAL.items()):
             return None
         names = [field.name for field in fields(cls) if field.name in arguments]
         return cls(**{**{name: arguments[name] for name in names}, "projections": projections})
@@ -192,6 +197,7 @@ def make_twin(
                 table, whole, wrong = _looked_for(specimen, session.tomogram(uid))
                 tables.append(table)
                 particles, false = particles + whole, false + wrong
+    progress(len(tables), len(tables))
     voids = pd.concat(tables)
     return Twin(
         settings,
@@ -264,11 +270,6 @@ def load_twin(file: Path) -> Twin:
         ) from error
 
 
-@lru_cache(maxsize=32)
-def _kept(file: Path) -> Twin:
-    return load_twin(file)
-
-
 def find_twin(settings: ScanSettings | None, data: DataDirectory | None = None) -> Twin | None:
     """Return the twin of these settings, made here or shipped; None if there is none."""
     if settings is None:
@@ -277,7 +278,7 @@ def find_twin(settings: ScanSettings | None, data: DataDirectory | None = None) 
     for folder in folders:
         file = folder / settings.file_name
         if file.exists():
-            return _kept(file)
+            return load_twin(file)
     return None
 
 
@@ -296,8 +297,10 @@ def detection_of(
     settings = {ScanSettings.of_run(start, taken) for start, taken in runs}
     if len(settings) != 1:
         return None
-    twin = find_twin(settings.pop(), data)
     try:
+        twin = find_twin(settings.pop(), data)
         return None if twin is None else twin.summary()
-    except DetectionError:
+    except (ConfigurationError, DetectionError) as error:
+        # A scan is measured without its twin rather than not at all.
+        logger.warning("The twin of this scan says nothing: %s", error)
         return None

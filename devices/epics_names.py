@@ -72,7 +72,8 @@ class Named(Component[Any]):
         if kw not in self.add_prefix or not isinstance(name, str):
             return name
         root = instance.root
-        epics = root.configuration.epics
+        # A part may stand alone, without the microscope that has read an instrument file.
+        epics = getattr(getattr(root, "configuration", None), "epics", None)
         return name if epics is None else translated(name, root.prefix, epics.names)
 
     def create_component(self, instance: Any) -> Any:

@@ -6,7 +6,9 @@ import json
 from dataclasses import replace
 
 import pytest
+from typer.testing import CliRunner
 
+from zoneplate.acquisition.cli import app
 from zoneplate.acquisition.data_directory import DataDirectory
 from zoneplate.acquisition.detection_twin import (
     ScanSettings,
@@ -58,7 +60,27 @@ def test_screening_has_a_twin_if_all_its_tomograms_have_the_same_settings():
     edge_on = {**start, "plan_args": {**plan, "exposure_rule": "edge-on"}}
     assert detection_of([(edge_on, 141)], None) is None
     assert detection_of([({**start, "instrument": "another"}, 141)], None) is None
+    fly = {**start, "plan_args": {**plan, "motion": "fly"}}
+    assert detection_of([(fly, 141)], None) is None
     assert detection_of([], None) is None
+
+
+def test_damaged_twin_costs_no_result(tmp_path):
+    data = DataDirectory(tmp_path)
+    data.twins.mkdir()
+    (data.twins / STUDY.file_name).write_text("{")
+    start = {"instrument": "simulated-810", "plan_args": {"exposure_s": 1.0}}
+    assert detection_of([(start, 141)], data) is None
+
+
+@pytest.mark.parametrize("name", ["curve.png", "curve.svg"])
+def test_known_twin_is_told_and_drawn(tmp_path, name):
+    picture = tmp_path / name
+    command = ["detection", "--data", str(tmp_path), "--picture", str(picture)]
+    said = CliRunner().invoke(app, command)
+    assert said.exit_code == 0, said.output
+    assert "90% of the voids of 1.33 um are found" in said.output
+    assert picture.stat().st_size > 10_000
 
 
 @pytest.mark.parametrize("text", ["", "{}", '{"schema": "other"}', "[1]"])
@@ -73,7 +95,7 @@ def test_file_that_is_no_twin_is_named(tmp_path, text):
 def test_twin_is_made_and_says_what_the_shipped_one_does(tmp_path):
     steps: list[tuple[int, int]] = []
     made = make_twin(STUDY, powders=1, progress=lambda done, total: steps.append((done, total)))
-    assert steps == [(0, 3), (1, 3), (2, 3)]
+    assert steps == [(0, 3), (1, 3), (2, 3), (3, 3)]
     shipped = find_twin(STUDY).summary()
     low, high = (made.summary()["d90_um"][end] for end in ("low", "high"))
     assert low < shipped["d90_um"]["value"] < high

@@ -20,6 +20,7 @@ from zoneplate.acquisition.cli import main
 from zoneplate.acquisition.doctor import examine
 from zoneplate.devices import ConfigurationError, InstrumentConfiguration, epics
 from zoneplate.devices.configuration import DEFAULT_INSTRUMENT_FILE
+from zoneplate.devices.epics import EpicsSource
 from zoneplate.devices.epics_environment import use_simulated_servers
 from zoneplate.plans import tomography
 from zoneplate.simulators.ioc import ServerProcess
@@ -102,6 +103,13 @@ def test_what_records_of_a_shutter_call_its_positions_is_translated(beamline, tm
         assert shutter.state.get() == "closed"
         assert super(type(shutter.state), shutter.state).get() == "open"
         shutter.set("open").wait(5)
+
+
+def test_part_stands_alone_without_an_instrument_file():
+    use_simulated_servers()
+    source = EpicsSource("ALONE:", name="source")
+    assert source.current.pvname == "ALONE:Current"
+    source.destroy()
 
 
 def test_narrower_limits_of_the_file_hold(beamline, tmp_path):
