@@ -7,6 +7,7 @@ threads grow: `python benchmarks/soak.py --lots 200` (`make soak`).
 from __future__ import annotations
 
 import argparse
+import asyncio
 import contextlib
 import logging
 import os
@@ -18,16 +19,17 @@ import time
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from rich.progress import track
+from viewer import Visits, come_and_go
 
 from zoneplate.acquisition import Session, open_session
 from zoneplate.acquisition.catalog import CatalogError
 from zoneplate.acquisition.data_directory import DataDirectory
 from zoneplate.acquisition.journal import journals, read_journal
-from zoneplate.acquisition.page.board import Board
+from zoneplate.acquisition.page.process import PageProcess
 from zoneplate.acquisition.results import save_results
 from zoneplate.acquisition.workflow import collect_screening, screen_sample
 from zoneplate.plans import screen
@@ -64,6 +66,27 @@ SETTLING_SHARE = 0.25
 
 MOST_MEMORY_GROWTH_MIB_PER_100_LOTS = 40.0
 MOST_HANDLES, MOST_THREADS = 3, 3
+FEWEST_LOTS = 40
+"""Of a process, before its growth says anything."""
+
+
+class Held(NamedTuple):
+    """What a process holds."""
+
+    memory_mib: float
+    handles: float
+    threads: float
+
+
+def held_by(pid: int) -> Held:
+    """Return what a process holds now."""
+    process = Path(f"/proc/{pid}")
+    pages = int((process / "statm").read_text().split()[1])
+    return Held(
+        pages * os.sysconf("SC_PAGE_SIZE") / 2**20,
+        len(os.listdir(process / "fd")),
+        len(os.listdir(process / "task")),
+    )
 
 
 @dataclass
@@ -78,21 +101,19 @@ class Tally:
     recovered: int = 0
     repeated: int = 0
     killed: int = 0
-    viewers: int = 0
-    memory_mib: list[float] = field(default_factory=list[float])
-    handles: list[int] = field(default_factory=list[int])
-    threads: list[int] = field(default_factory=list[int])
+    analyses: list[int] = field(default_factory=list[int])
+    visits: Visits = field(default_factory=Visits)
+    held: dict[str, list[Held]] = field(default_factory=dict[str, list[Held]])
 
-    def growth(self) -> dict[str, float]:
-        """Return what grew after the settling, per 100 lots or in all."""
-        first = int(len(self.memory_mib) * SETTLING_SHARE)
-        kept = np.array(self.memory_mib[first:])
-        slope = float(np.polyfit(np.arange(len(kept)), kept, 1)[0]) if len(kept) > 2 else 0.0
-        return {
-            "memory_mib_per_100_lots": 100 * slope,
-            "handles": self.handles[-1] - self.handles[first],
-            "threads": self.threads[-1] - self.threads[first],
-        }
+    def growth(self) -> dict[str, Held]:
+        """Return what grew after the settling: memory per 100 lots, the rest in all."""
+        return {name: _growth(held) for name, held in self.held.items() if held}
+
+
+def _growth(held: list[Held]) -> Held:
+    kept = np.array(held[int(len(held) * SETTLING_SHARE) :])
+    slope = float(np.polyfit(np.arange(len(kept)), kept[:, 0], 1)[0]) if len(kept) > 2 else 0.0
+    return Held(100 * slope, *(kept[-1] - kept[0])[1:])
 
 
 class Heard(logging.Handler):
@@ -106,20 +127,26 @@ class Heard(logging.Handler):
         self.lines.append(record.getMessage())
 
 
-def viewer_churn(
-    data: DataDirectory, stop: threading.Event, tally: Tally, dice: random.Random
-) -> None:
-    """Look at the page's cards, then go away, and again."""
-    while not stop.is_set():
-        board = Board(data)
-        board.start()
-        tally.viewers += 1
-        until_s = time.monotonic() + dice.uniform(0.5, 3.0)
-        while time.monotonic() < until_s and not stop.is_set():
-            board.look()
-            time.sleep(0.1)
-        board.close()
-        stop.wait(dice.uniform(0.5, 4.0))
+class Viewers:
+    """Viewers that come to the page and go, from a thread of their own."""
+
+    def __init__(self, address: str, seed: int) -> None:
+        self.visits = Visits()
+        self._loop = asyncio.new_event_loop()
+        self._stop = asyncio.Event()
+        self._task = self._loop.create_task(
+            come_and_go(address, self._stop, self.visits, random.Random(seed))
+        )
+        self._thread = threading.Thread(
+            target=self._loop.run_until_complete, args=(self._task,), name="viewers"
+        )
+        self._thread.start()
+
+    def close(self) -> None:
+        """Let the last one go."""
+        self._loop.call_soon_threadsafe(self._stop.set)
+        self._thread.join()
+        self._loop.close()
 
 
 def run_lot(session: Session, folder: Path, name: str, dice: random.Random, tally: Tally) -> None:
@@ -194,41 +221,45 @@ def accounted(data: DataDirectory, names: list[str], tally: Tally) -> None:
     tally.lost += [name for name in names if good.get(name) != {"mosaic", "tomography"}]
 
 
-def measure(tally: Tally) -> None:
-    """Note memory, file handles and threads of this process."""
-    pages = int(Path("/proc/self/statm").read_text().split()[1])
-    tally.memory_mib.append(pages * os.sysconf("SC_PAGE_SIZE") / 2**20)
-    tally.handles.append(len(os.listdir("/proc/self/fd")))
-    tally.threads.append(threading.active_count())
-
-
 def soak(lots: int, root: Path, *, seed: int = 0, catalog: bool = True) -> Tally:
     """Run a campaign and return what happened."""
-    dice, tally, stop = random.Random(seed), Tally(), threading.Event()
+    dice, tally = random.Random(seed), Tally()
     names = [f"lot {number:03d}" for number in range(lots)]
-    viewers: threading.Thread | None = None
     with open_session("simulated", specimen=SPECIMEN, data_dir=root / "data", seed=seed) as session:
-        viewers = threading.Thread(
-            target=viewer_churn, args=(session.data, stop, tally, random.Random(seed + 1))
-        )
-        viewers.start()
         if catalog:
             session.catalog.start()
-        try:
-            for name in track(names, description="lots"):
-                tally.lots += 1
-                try:
-                    run_lot(session, root / "out", name, dice, tally)
-                except Exception as error:  # noqa: BLE001 - a lot that ends twice is lost
-                    tally.lost.append(f"{name}: {error}")
-                measure(tally)
-        finally:
-            stop.set()
-            viewers.join()
+        with PageProcess(session.data) as page:
+            if not page.wait_ready():
+                raise SystemExit(f"the page did not start: {page.addresses}")
+            viewers = Viewers(page.addresses[0].split()[-1], seed + 1)
+            tally.visits = viewers.visits
+            try:
+                for name in track(names, description="lots"):
+                    tally.lots += 1
+                    try:
+                        run_lot(session, root / "out", name, dice, tally)
+                    except Exception as error:  # noqa: BLE001 - a lot that ends twice is lost
+                        tally.lost.append(f"{name}: {error}")
+                    measure(tally, session, page)
+            finally:
+                viewers.close()
         accounted(session.data, names, tally)
         if catalog:
             check_catalog(session, names, tally)
     return tally
+
+
+def measure(tally: Tally, session: Session, page: PageProcess) -> None:
+    """Note what each process holds; a live analysis begins anew when it was killed."""
+    pids = {"session": os.getpid(), "page": page.pid}
+    live = session.live.pid if session.live is not None else None
+    if live is not None and live not in tally.analyses:
+        tally.analyses.append(live)
+    if live is not None:
+        pids[f"analysis {len(tally.analyses)}"] = live
+    for name, pid in pids.items():
+        with contextlib.suppress(OSError):  # it was killed
+            tally.held.setdefault(name, []).append(held_by(pid))
 
 
 def check_catalog(session: Session, names: list[str], tally: Tally) -> None:
@@ -252,20 +283,31 @@ def report(tally: Tally, took_s: float) -> bool:
     print(f"in silence          {len(tally.silent)} {tally.silent[:5]}")
     print(f"recovered           {tally.recovered} lots; {tally.repeated} of them taken again")
     print(f"analyses killed     {tally.killed}")
-    print(f"viewers             {tally.viewers} came and went")
-    print(f"memory              {growth['memory_mib_per_100_lots']:+.1f} MiB per 100 lots")
-    print(f"file handles        {growth['handles']:+.0f} since the first quarter")
-    print(f"threads             {growth['threads']:+.0f} since the first quarter")
+    seen = tally.visits
+    print(f"viewers             {seen.come} came and went, {seen.messages} messages of the page")
+    print(f"turned away         {len(seen.failed)} {seen.failed[:5]}")
+    for name, (memory_mib, handles, threads) in growth.items():
+        held = tally.held[name]
+        if len(held) >= FEWEST_LOTS:
+            print(
+                f"{name:<19} {memory_mib:+.1f} MiB per 100 lots (last {held[-1].memory_mib:.0f}), "
+                f"{handles:+.0f} file handles, {threads:+.0f} threads in {len(held)} lots"
+            )
     print(f"lost                {len(tally.lost)} {tally.lost[:5]}")
     print(f"took                {took_s:.0f} s")
-    return not (
-        tally.lost
-        or tally.silent
-        or tally.done != tally.lots
-        or growth["memory_mib_per_100_lots"] > MOST_MEMORY_GROWTH_MIB_PER_100_LOTS
-        or growth["handles"] > MOST_HANDLES
-        or growth["threads"] > MOST_THREADS
-    )
+    grown = [
+        name
+        for name, (memory_mib, handles, threads) in growth.items()
+        if len(tally.held[name]) >= FEWEST_LOTS
+        and (
+            memory_mib > MOST_MEMORY_GROWTH_MIB_PER_100_LOTS
+            or handles > MOST_HANDLES
+            or threads > MOST_THREADS
+        )
+    ]
+    if grown:
+        print(f"grew                {', '.join(grown)}")
+    return not (tally.lost or tally.silent or seen.failed or grown or tally.done != tally.lots)
 
 
 def main() -> None:

@@ -70,7 +70,7 @@ class Board:
 
     def __init__(self, data: DataDirectory, lot: str = "") -> None:
         self._lot = lot
-        self.follower = Follower(data)
+        self.follower = Follower(data, lot=lot)
         self.cards: dict[str, str] = dict.fromkeys(CARDS, "")
         self.facts = LotFacts()
         self.control_state: dict[str, Any] = {}

@@ -7,6 +7,7 @@ what the journals say, read from the beginning.
 from __future__ import annotations
 
 import logging
+import os
 import threading
 import time
 from dataclasses import dataclass, field
@@ -24,6 +25,12 @@ POLL_S = 0.05
 
 RECENT = 400
 """Journals that are read when the page starts, the newest: older scans are for the catalog."""
+
+WHOLE = 60
+"""Journals that are known event by event, the newest: a lot of twelve regions has about 25."""
+
+END_BYTES = 64 * 1024
+"""Bytes at the end of a journal in which its last document is looked for."""
 
 LONGEST_LINE = 16 * 1024 * 1024
 """Bytes of the longest document that is read: ours have some kilobytes."""
@@ -58,6 +65,8 @@ class FollowedRun:
         Whether the process that took it has died.
     began_s
         When the journal was first seen.
+    whole
+        Whether its events are known; of older runs that have ended only begin and end are.
     """
 
     path: Path
@@ -70,6 +79,7 @@ class FollowedRun:
     damaged: str = ""
     abandoned: bool = False
     began_s: float = field(default_factory=time.time)
+    whole: bool = True
 
     @property
     def uid(self) -> str:
@@ -131,6 +141,20 @@ class _Journal:
         self.grown_s = time.monotonic()
         self._offset = 0
 
+    def glance(self) -> None:
+        """Know of a run that has ended how it began and how it ended, and no more."""
+        old = self.run
+        run = FollowedRun(old.path, RunRecord(root=old.record.root), whole=False)
+        try:
+            (first, start), (last, stop) = _ends(old.path)
+            if (first, last) != ("start", "stop"):
+                return
+            run.start_s, run.time_s = float(start["time"]), float(stop["time"])
+        except (OSError, ValueError, KeyError, TypeError):
+            return  # read whole, it says what is wrong with it
+        run.record.start, run.record.stop, run.began_s = start, stop, old.began_s
+        self.run, self.streams = run, {}
+
     def read(self) -> list[tuple[str, Document]]:
         """Return the new documents."""
         run = self.run
@@ -165,7 +189,9 @@ class Follower:
     data
         The data directory.
     recent
-        How many journals to read when it begins.
+        How many journals to know of.
+    lot
+        Uid of a lot to know every event of; the newest if empty.
 
     Attributes
     ----------
@@ -175,8 +201,9 @@ class Follower:
         Grows with every change.
     """
 
-    def __init__(self, data: DataDirectory, recent: int = RECENT) -> None:
+    def __init__(self, data: DataDirectory, recent: int = RECENT, lot: str = "") -> None:
         self.data = data
+        self._lot = lot
         self.lock = threading.RLock()
         self.version = 0
         self._recent = recent
@@ -231,6 +258,8 @@ class Follower:
                 journal.grown_s = time.monotonic()
                 changed = changed or run.abandoned
         self.version += changed
+        if changed and self._forget_old():
+            self.poll()
         return changed
 
     def _run(self) -> None:
@@ -266,16 +295,29 @@ class Follower:
         for path in paths:
             if path.name not in self._known:
                 self._known.add(path.name)
+                journal = _Journal(path, self.data.root)
+                if path not in paths[-WHOLE:]:
+                    journal.glance()
                 with self.lock:
-                    self._journals[path.name] = _Journal(path, self.data.root)
-        self._forget_old()
+                    self._journals[path.name] = journal
 
-    def _forget_old(self) -> None:
-        """Keep memory flat over a long campaign."""
+    def _forget_old(self) -> bool:
+        """Keep memory flat over a long campaign; return whether something is to be read again."""
+        again = False
         with self.lock:
             for name in sorted(self._journals)[: -self._recent]:
                 if not self._journals[name].run.open:
                     del self._journals[name]
+            shown = {run.uid for run in self.lot(self._lot)}
+            for name in sorted(self._journals)[:-WHOLE]:
+                run = self._journals[name].run
+                of_shown = run.uid in shown or run.record.start.get("analysis_of") in shown
+                if run.whole and run.record.stop is not None and not of_shown:
+                    self._journals[name].glance()
+                elif of_shown and not run.whole:
+                    self._journals[name] = _Journal(run.path, self.data.root)
+                    again = True
+        return again
 
     def _take(self, journal: _Journal, name: str, doc: Document) -> None:
         """Take a document; one that makes no sense ends the reading of its journal."""
@@ -296,3 +338,23 @@ class Follower:
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             run.damaged = f"the journal of run {run.uid[:8]} holds a malformed {name}: {error!r}"
             logger.warning("%s", run.damaged)
+
+
+def _ends(path: Path) -> tuple[tuple[str, Document], tuple[str, Document]]:
+    """Return the first and the last document of a journal, without reading those between.
+
+    Raises
+    ------
+    OSError
+        If it cannot be read.
+    ValueError
+        If it has no two documents.
+    """
+    with path.open("rb") as file:
+        first = file.readline(LONGEST_LINE)
+        size = file.seek(0, os.SEEK_END)
+        file.seek(max(len(first), size - END_BYTES))
+        last = file.read().splitlines(keepends=True)
+    if not last or not last[-1].endswith(b"\n"):
+        raise ValueError(f"{path} has no end")
+    return decode(first), decode(last[-1])

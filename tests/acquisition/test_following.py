@@ -153,6 +153,29 @@ def test_memory_of_a_follower_is_bounded(tmp_path):
     assert [run.uid for run in follower.runs()] == [f"run-{n:03d}" for n in range(15, 20)]
 
 
+def test_of_old_runs_only_begin_and_end_are_kept(scanned, tmp_path, monkeypatch):
+    monkeypatch.setattr("zoneplate.acquisition.page.follower.WHOLE", 2)
+    session, uid = scanned
+    (source,) = [p for p in journals(session.data.journal) if uid in p.name]
+    data = DataDirectory(tmp_path)
+    data.create()
+    follower, asked = Follower(data), Board(data, lot="run-1")
+    for number in range(6):
+        copy = data.journal / f"20261127T10000{number}.000000_run-{number}.jsonl"
+        copy.write_bytes(source.read_bytes().replace(uid.encode(), f"run-{number}".encode()))
+        follower.poll()
+    late = Follower(data)
+    for one in (follower, late, asked.follower):
+        one.poll()
+        runs = one.runs()
+        assert {run.uid for run in runs} == {f"run-{n}" for n in range(6)}
+        assert all(run.record.stop is not None for run in runs)
+        held = {run.uid for run in runs if run.record.frames}
+        assert held == ({"run-1"} if one is asked.follower else set()) | {"run-4", "run-5"}
+    asked.draw()
+    assert "Projection 25 of 25" in asked.cards["radiograph"]
+
+
 def test_results_of_a_lot_that_cannot_be_read_are_none(tmp_path):
     data = DataDirectory(tmp_path)
     folder = data.result_of("lot")

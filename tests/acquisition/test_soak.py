@@ -17,4 +17,6 @@ def test_no_lot_is_lost_and_no_fault_passes_in_silence(tmp_path, monkeypatch):
     assert tally.silent == []
     assert tally.done == tally.lots == 4
     assert sum(tally.injected.values()) > 0
-    assert tally.viewers > 0
+    assert tally.visits.come > 0
+    assert tally.visits.messages > 0
+    assert tally.visits.failed == []
