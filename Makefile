@@ -5,17 +5,23 @@ BIN := $(VENV)/bin
 
 .PHONY: demo examples live audit test test-long campaign soak server-cycles lint types bench docs clean format setup
 
-# The environment is made again when what it is made from changes.
-$(VENV)/.ready: pyproject.toml
+# Modules are compiled when they are first used: compiling all of them takes half of the set-up.
+PIP_INSTALL := $(BIN)/python -m pip install --quiet --no-compile
+unexport PYTHONDONTWRITEBYTECODE
+
+$(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --quiet --editable .
+	$(PIP_INSTALL) --upgrade pip
+
+# The environment is made again when what it is made from changes.
+$(VENV)/.ready: pyproject.toml | $(BIN)/python
+	$(PIP_INSTALL) --editable .
 	touch $@
 
-# What only tests and checks need, among it the optional engine ASTRA, comes on top.
-$(VENV)/.ready-for-tests: $(VENV)/.ready
-	$(BIN)/python -m pip install --quiet --editable '.[test,dev,astra]'
-	touch $@
+# With what only tests and checks need, among it the optional engine ASTRA.
+$(VENV)/.ready-for-tests: pyproject.toml | $(BIN)/python
+	$(PIP_INSTALL) --editable '.[test,dev,astra]'
+	touch $(VENV)/.ready $@
 
 setup: $(VENV)/.ready-for-tests  ## make the environment
 
@@ -23,7 +29,7 @@ demo: $(VENV)/.ready  ## screen a simulated NMC622 powder; ends with the path of
 	$(BIN)/zoneplate screen --sample nmc622 --regions 1 --seed 0 --data demo/data --out demo/out
 
 $(VENV)/.ready-for-live: $(VENV)/.ready
-	$(BIN)/python -m pip install --quiet --editable '.[live]'
+	$(PIP_INSTALL) --editable '.[live]'
 	touch $@
 
 live: $(VENV)/.ready-for-live  ## the same, watched in a browser: prints the address
@@ -36,7 +42,7 @@ test-long: $(VENV)/.ready-for-tests  ## whole jobs as their users run them, one 
 	$(BIN)/python -m pytest -m long
 
 audit: $(VENV)/.ready-for-tests  ## known holes in what we depend on; needs the advisory service
-	$(BIN)/python -m pip install --quiet pip-audit
+	$(PIP_INSTALL) pip-audit
 	$(BIN)/pip-audit --skip-editable --progress-spinner off
 
 campaign: $(VENV)/.ready-for-tests  ## every fault in every plan, on both faces (5 min)
@@ -55,15 +61,18 @@ lint: $(VENV)/.ready-for-tests  ## style and layers
 
 types: $(VENV)/.ready-for-tests  ## types, on the package as it is installed
 	rm -rf typecheck build
-	$(BIN)/python -m pip install --quiet --no-deps --target typecheck .
+	$(PIP_INSTALL) --no-deps --target typecheck .
 	$(BIN)/pyright
 
 format: $(VENV)/.ready-for-tests
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+# The soak has its own target.
+BENCHMARKS := $(filter-out benchmarks/soak.py benchmarks/viewer.py, $(wildcard benchmarks/*.py))
+
 bench: $(VENV)/.ready-for-tests  ## ratios to the peers, in one run
-	for script in benchmarks/*.py; do echo "== $$script"; $(BIN)/python $$script; done
+	for script in $(BENCHMARKS); do echo "== $$script"; $(BIN)/python $$script; done
 
 docs: $(VENV)/.ready-for-tests  ## check that the examples in the documentation run
 	$(BIN)/python -m pytest -q tests/test_documentation.py
