@@ -14,7 +14,7 @@ import threading
 from dataclasses import dataclass, field
 from typing import Any
 
-from ophyd import Component, EpicsMotor, EpicsSignal
+from ophyd import Component, EpicsMotor, EpicsSignal, EpicsSignalRO
 from ophyd.utils import LimitError
 from ophyd.utils.epics_pvs import AlarmSeverity
 
@@ -42,6 +42,18 @@ class _Request:
             status.fail(message)
 
 
+class PostedSwitch(EpicsSignalRO):
+    """A limit switch as it was last posted.
+
+    ophyd asks the server for it after every move, in the thread that the end of the move has to
+    pass: each move took a round trip longer.
+    """
+
+    def get(self, *, use_monitor: bool | None = None, **kwargs: Any) -> Any:
+        """Return what was posted; the record posts its switches before the end of a move."""
+        return super().get(use_monitor=True, **kwargs)
+
+
 class EpicsAxis(Part, EpicsMotor):
     """A motor record as an axis of the stage.
 
@@ -52,6 +64,9 @@ class EpicsAxis(Part, EpicsMotor):
     # Not in the documents: the simulated axis, whose data keys these are, has no offset.
     user_offset = Component(EpicsSignal, ".OFF", kind="omitted", auto_monitor=True)
     user_offset_dir = Component(EpicsSignal, ".DIR", kind="omitted", auto_monitor=True)
+
+    high_limit_switch = Component(PostedSwitch, ".HLS", kind="omitted", auto_monitor=True)
+    low_limit_switch = Component(PostedSwitch, ".LLS", kind="omitted", auto_monitor=True)
 
     def __init__(self, prefix: str = "", *, name: str, **kwargs: Any) -> None:
         self._allowed = (-math.inf, math.inf)

@@ -11,6 +11,7 @@ from typing import Any, Protocol
 from epics.ca import ChannelAccessException, ChannelAccessGetFailure
 from ophyd.status import DeviceStatus, MoveStatus, Status, StatusBase
 
+from .deadlines import call_when_late
 from .errors import AcquisitionError
 
 SERVER_IS_GONE = (
@@ -92,7 +93,7 @@ class Guarded(StatusBase):
         if clock is not None and self.takes_time:
             clock.working()
         jumps = clock is not None and clock.speed is None
-        self._timer = self._start_timer(patience_s + (BUSY_S if jumps else 0.0))
+        self._late = call_when_late(patience_s + (BUSY_S if jumps else 0.0), too_late)
         self._what, self._patience_s = what, patience_s
         self._deadline_s = clock.now() + patience_s if clock is not None else math.inf
         link.add(self)
@@ -101,8 +102,8 @@ class Guarded(StatusBase):
         """Replace the deadline by one so long from now."""
         with self._once:
             if not self._concluded:
-                self._timer.cancel()
-                self._timer = self._start_timer(patience_s)
+                self._late.cancel()
+                self._late = call_when_late(patience_s, self._too_late)
 
     def succeed(self) -> None:
         """End well, unless it has ended or comes too late."""
@@ -124,18 +125,12 @@ class Guarded(StatusBase):
         with self._clock.waiting_for(self) if self._clock is not None else nullcontext():
             super().wait(timeout)
 
-    def _start_timer(self, patience_s: float) -> threading.Timer:
-        timer = threading.Timer(patience_s, self._too_late)
-        timer.daemon = True
-        timer.start()
-        return timer
-
     def _conclude(self) -> bool:
         with self._once:
             if self._concluded:
                 return False
             self._concluded = True
-        self._timer.cancel()
+        self._late.cancel()
         self._link.discard(self)
         return True
 
