@@ -32,8 +32,8 @@ LOOPBACK = "127.0.0.1"
 NICENESS = 5
 """The scan comes first where both want the processor."""
 
-QUIET = ("tornado.access", "bokeh.server.util")
-"""They would log addresses, and warn of origins that the gate looks after."""
+QUIET = ("tornado.access", "bokeh.server.util", "bokeh.server.views.ws")
+"""They would log addresses, warn of origins that the gate looks after, and of viewers that went."""
 
 LARGEST_MESSAGE = 1 << 20
 """Bytes a browser may send: clicks have some hundred."""
