@@ -293,6 +293,10 @@ def report(tally: Tally, took_s: float) -> bool:
                 f"{name:<19} {memory_mib:+.1f} MiB per 100 lots (last {held[-1].memory_mib:.0f}), "
                 f"{handles:+.0f} file handles, {threads:+.0f} threads in {len(held)} lots"
             )
+    analyses = [held for name, held in tally.held.items() if name.startswith("analysis") and held]
+    if analyses:
+        largest = max(one.memory_mib for held in analyses for one in held)
+        print(f"analyses            {len(analyses)} one after the other, {largest:.0f} MiB at most")
     print(f"lost                {len(tally.lost)} {tally.lost[:5]}")
     print(f"took                {took_s:.0f} s")
     grown = [
