@@ -26,8 +26,6 @@ CASES = all_cases() if WHOLE else short_form()[::2]
 CA_CASES = CASES[::4] if WHOLE else CASES[1:3]
 PREFIX = "ZP:"
 
-pytestmark = pytest.mark.xdist_group("campaign")
-
 
 def specimen() -> Specimen:
     return Specimen((Particle("a", (3, 4, 5), (5, 5, 5), material="LiNi0.6Mn0.2Co0.2O2@4.77"),))

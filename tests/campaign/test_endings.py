@@ -27,8 +27,6 @@ from zoneplate.acquisition.runs import RunRecord
 from zoneplate.plans import mosaic, tomography
 from zoneplate.simulators import Particle, Specimen
 
-pytestmark = pytest.mark.xdist_group("campaign")
-
 VELOCITIES = [500.0, 500.0, 200.0, 10.0]
 PAUSES = 50
 

@@ -35,8 +35,6 @@ from zoneplate.simulators.ioc.ophyd_pvs import declared_pvs
 from zoneplate.simulators.ioc.pacing import ClientPacing
 from zoneplate.simulators.ioc.server import ServerOptions
 
-pytestmark = pytest.mark.xdist_group("epics")
-
 PREFIX = "ZPI:"
 NMC622 = "LiNi0.6Mn0.2Co0.2O2@4.77"
 MOTOR = f"{PREFIX}Stage:Theta"
