@@ -132,7 +132,11 @@ class LiveWorker:
             derived.close()
             say("finished", uid=uid)
         except Exception as error:
-            logger.exception("The live analysis of %s failed", uid)
+            stop = live.record.stop or {}
+            if isinstance(error, ValueError) and stop.get("exit_status") != "success":
+                logger.warning("Run %s was broken off: %s", uid, error)
+            else:
+                logger.exception("The live analysis of %s failed", uid)
             derived.close("fail", str(error))
             say("failed", uid=uid, reason=str(error))
 

@@ -12,7 +12,7 @@ import pytest
 
 from zoneplate.acquisition import Session, open_session
 from zoneplate.acquisition.data_directory import DataDirectory
-from zoneplate.acquisition.journal import DocumentJournal, journals
+from zoneplate.acquisition.journal import DocumentJournal, journals, read_journal
 from zoneplate.acquisition.live_pictures import SLICES
 from zoneplate.acquisition.live_worker import LiveWorker
 from zoneplate.acquisition.page.board import Board
@@ -87,6 +87,33 @@ def test_analysis_that_was_stopped_catches_up(scanned, tmp_path):
         assert (moved.result_of(uid) / "volume.h5").stat().st_mtime_ns == before
     finally:
         moved.root.rename(session.data.root)
+
+
+def test_scan_broken_off_before_its_first_frame_is_no_failure_of_the_analysis(
+    scanned, tmp_path, caplog
+):
+    session, uid = scanned
+    (source,) = [p for p in journals(session.data.journal) if uid in p.name]
+    lines = source.read_bytes().splitlines(keepends=True)
+    stop = json.loads(lines[-1])
+    stop[1] |= {"exit_status": "abort", "reason": "the shutter is stuck"}
+    data = DataDirectory(tmp_path)
+    data.create()
+    (data.journal / source.name).write_bytes(lines[0] + json.dumps(stop).encode() + b"\n")
+    worker = LiveWorker(data, catch_up=True)
+    thread = threading.Thread(target=worker.run, daemon=True)
+    thread.start()
+    deadline = time.monotonic() + 30
+    while not ("broken off" in caplog.text and len(journals(data.journal)) == 2):
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    worker.stopped.set()
+    thread.join(60)
+    assert "projections or flats are missing" in caplog.text
+    assert not any(entry.exc_info for entry in caplog.records)
+    (made,) = [path for path in journals(data.journal) if path.name != source.name]
+    *_, (name, derived) = read_journal(made)
+    assert (name, derived["exit_status"]) == ("stop", "fail")
 
 
 def test_follower_that_starts_late_knows_the_same(scanned, tmp_path):
