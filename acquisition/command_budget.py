@@ -16,8 +16,6 @@ if TYPE_CHECKING:
 NOTEWORTHY = 0.02
 """Probability of no decision that is worth a line."""
 PICTURE_DPI = 130
-REFERENCE_BINNING = 8
-"""Of the study: its exposure and number of projections are scaled from here."""
 
 
 def budget(
@@ -48,78 +46,11 @@ def budget(
     if lot is not None:
         _plan_lot(lot, picture)
         return
+    from .trade_off import budget_rows
+
     rows = budget_rows(exposure_s, projections, equal_noise=equal_noise)
     for line in table_lines(rows):
         typer.echo(line)
-
-
-def budget_rows(
-    exposure_s: float = 1.0,
-    projections: int = 141,
-    *,
-    equal_noise: bool = False,
-    binnings: Sequence[int] = (1, 2, 4, 8),
-) -> list[BudgetRow]:
-    """Return the trade-off, a row per binning; times are those of the plan's dry run.
-
-    Parameters
-    ----------
-    exposure_s, projections
-        At binning 8.
-    equal_noise
-        Lengthen the exposure at finer binnings so that the noise of a voxel stays the same.
-    binnings
-        Which to reckon.
-
-    Raises
-    ------
-    ConfigurationError
-        If exposure or projections are impossible.
-    """
-    from zoneplate.analysis import budget as formulas
-    from zoneplate.devices import ConfigurationError
-    from zoneplate.devices.optics import projections_needed
-    from zoneplate.plans import estimate, tomography
-    from zoneplate.simulators import Specimen, simulated_microscope
-
-    if projections < 2:
-        raise ConfigurationError(f"projections {projections} is not possible: choose 2 or more")
-    microscope = simulated_microscope(Specimen(particles=()))
-    try:
-        configuration = microscope.configuration
-        detector = configuration.camera.detector
-        optics_um = configuration.optics.zone_plate.resolution_um
-        reference = projections_needed(detector.shape(REFERENCE_BINNING)[1])
-        rows: list[BudgetRow] = []
-        for binning in binnings:
-            height, width = detector.shape(binning)
-            crowther = projections_needed(width)
-            used = formulas.used_projections(crowther, projections / reference)
-            each_s = exposure_s
-            if equal_noise:
-                each_s = formulas.equal_noise_exposure_s(exposure_s, binning, REFERENCE_BINNING)
-            cost = estimate(
-                tomography(microscope, projections=used, exposure_s=each_s, binning=binning)
-            )
-            voxel_um = detector.binned_pixel_um(binning)
-            rows.append(
-                formulas.BudgetRow(
-                    binning=binning,
-                    voxel_um=voxel_um,
-                    resolution_um=formulas.resolution_um(voxel_um, optics_um),
-                    crowther=crowther,
-                    projections=used,
-                    exposure_s=each_s,
-                    time_s=cost.time_s,
-                    volume_bytes=formulas.volume_bytes(height, width),
-                    raw_bytes=cost.disk_bytes,
-                    memory_bytes=cost.memory_bytes,
-                    smallest_void_um=formulas.smallest_void_um(voxel_um, optics_um),
-                )
-            )
-    finally:
-        microscope.clock.close()
-    return rows
 
 
 def _plan_lot(lot: Path, picture: Path | None) -> None:

@@ -57,6 +57,8 @@ class Results:
         Rows of the live curve of each tomogram.
     inputs
         Files with the frames that all this comes from.
+    radii
+        Radii of the whole particles of one region; None until `add_report_facts`.
     """
 
     document: dict[str, Any]
@@ -64,6 +66,7 @@ class Results:
     map_particles: pd.DataFrame | None = None
     live: list[pd.DataFrame] = field(default_factory=list[pd.DataFrame])
     inputs: list[Path] = field(default_factory=list[Path])
+    radii: pd.DataFrame | None = None
 
     @property
     def particles(self) -> pd.DataFrame:
@@ -205,6 +208,8 @@ def save_results(folder: Path, results: Results) -> None:
     write_table(folder / "voids.csv", results.voids)
     if results.map_particles is not None:
         write_table(folder / "mosaic.csv", results.map_particles)
+    if results.radii is not None:
+        write_table(folder / "radii.csv", results.radii)
     save_tomograms(folder / "volume.h5", results.tomograms)
     results.document["hashes"] = hashes(folder, results)
     write_json(folder / "results.json", results.document)

@@ -26,6 +26,8 @@ from numpy.typing import NDArray
 
 from zoneplate.analysis.tomogram import Tomogram
 
+ANGLE_DECIMALS, SHARE_DECIMALS = 3, 5
+"""Of curves, which are kept to be drawn."""
 LABEL_COMPRESSION = {"compression": "gzip", "compression_opts": 1, "shuffle": True}
 
 
@@ -85,6 +87,7 @@ def keep(tomogram: Tomogram, uid: str, **facts: Any) -> StoredTomogram:
         "transmission_mean": transmission["mean"],
         "transmission_footprint": transmission["footprint"],
         "transmission_min": transmission["minimum"],
+        "transmission_per_angle": _per_angle(tomogram),
         "rotation_center_column": float(tomogram.rotation_center.column),
         "rotation_center_se": float(error) if math.isfinite(error) else None,
         "threshold_per_um": _finite(segmentation.threshold),
@@ -211,6 +214,20 @@ def _axes(tomogram: StoredTomogram) -> dict[str, NDArray[np.float64]]:
         "z": center_z_um + (np.arange(depth) - (depth - 1) / 2) * voxel_um,
         "x": center_x_um + (np.arange(columns) - (columns - 1) / 2) * voxel_um,
     }
+
+
+def _per_angle(tomogram: Tomogram) -> dict[str, list[float | None]]:
+    """Return the transmission at each angle, in the order of the angles."""
+    angles_deg = tomogram.angles_deg
+    order = np.argsort(angles_deg)
+    found: dict[str, list[float | None]] = {}
+    found["angles_deg"] = [round(float(angles_deg[place]), ANGLE_DECIMALS) for place in order]
+    for name, values in tomogram.transmission["per_angle"].items():
+        found[name] = [
+            None if values[place] is None else round(float(values[place]), SHARE_DECIMALS)
+            for place in order
+        ]
+    return found
 
 
 def _jump(tomogram: Tomogram) -> dict[str, Any] | None:

@@ -21,6 +21,7 @@ from .journal import journals, read_journal
 from .live import EXPOSURE, reading
 from .map_analysis import MapResult, load_map
 from .provenance import frame_files
+from .report_facts import add_report_facts
 from .reporting import write_results_report
 from .results import Results, collect_results, save_results, write_json
 from .runs import RunNotFoundError, RunRecord, find_journal, read_run
@@ -133,6 +134,7 @@ def report_tomograms(
     tomograms = [session.tomogram(uid) for uid in tomogram_uids]
     results = collect_screening(session.data, mosaic_uid, tomogram_uids, tomograms, lot=lot)
     progress("writing the report")
+    add_report_facts(results)
     save_results(out, results)
     # Kept with the data as well: the live page and its list of lots show these numbers.
     kept = session.data.result_of(mosaic_uid or tomogram_uids[0])
@@ -183,6 +185,7 @@ def collect_screening(
             "data_directory": str(data.root),
             "mosaic_uid": mosaic_uid,
             "tomogram_uids": list(tomogram_uids),
+            "instrument": first.start.get("instrument"),
             "seed": first.start.get("seed"),
         },
         timing=timing,
@@ -335,6 +338,7 @@ def analyze(
         inputs=files_of(Path(source)),
     )
     progress("writing the report")
+    add_report_facts(results)
     save_results(out, results)
     write_results_report(out, results, None)
     return results
@@ -384,6 +388,7 @@ def _analyze_run(
         data, mosaic_uid, uids, tomograms, minimum_void_um=minimum_void_um, lot=lot
     )
     progress("writing the report")
+    add_report_facts(results)
     save_results(out, results)
     write_results_report(out, results, _map_of(data, mosaic_uid))
     return results

@@ -77,6 +77,15 @@ def equal_noise_exposure_s(exposure_s: float, binning: int, reference: int) -> f
     return exposure_s * (reference / binning) ** 3
 
 
+def relative_snr(row: BudgetRow, other: BudgetRow) -> float:
+    """Return the signal-to-noise of a voxel in units of that of another binning.
+
+    As for `equal_noise_exposure_s`: ``sigma^2 ~ 1 / (voxel^4 * views * exposure)``, photons alone.
+    """
+    photons = row.projections * row.exposure_s / (other.projections * other.exposure_s)
+    return (row.voxel_um / other.voxel_um) ** 2 * math.sqrt(photons)
+
+
 def resolution_um(voxel_um: float, optics_um: float) -> float:
     """Return what can be told apart: two voxels, or what the optics resolve if that is larger.
 

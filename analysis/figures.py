@@ -4,15 +4,12 @@ One module per family: maps and radiographs, volumes, statistics, surfaces.
 """
 
 from .figures_map import mosaic_figure, radiographs_figure
-from .figures_statistics import (
-    convergence_figure,
-    histograms_figure,
-    radii_figure,
-    roughness_figure,
-)
+from .figures_radii import radii_figure, roughness_figure
+from .figures_statistics import convergence_figure, histograms_figure
 from .figures_style import data_uri
+from .figures_surfaces import solid_figure
 from .figures_volume import VolumeView, gallery_figure, slices_figure
-from .meshes import Mesh, solid_figure, surface_meshes, viewer_payload
+from .meshes import Mesh, surface_meshes, viewer_payload
 
 __all__ = [
     "Mesh",

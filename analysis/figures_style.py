@@ -28,6 +28,8 @@ REGION = "#F0E442"
 INK = "#1f2933"
 MUTED = "#6b7280"
 SERIES = ("#D55E00", "#009E73", "#0072B2", "#E69F00", "#CC79A7", "#56B4E9")
+SERIES_NAMES = ("red", "green", "blue", "yellow", "pink", "light blue")
+"""What people call these colours."""
 MARKERS = ("o", "s", "^", "D", "v", "P")
 
 HALO = [patheffects.withStroke(linewidth=2.5, foreground="black")]
@@ -42,6 +44,13 @@ NICE_STEPS = (1, 2, 5)
 def rows_where(table: pd.DataFrame, mask: ArrayLike) -> pd.DataFrame:
     """Return the rows of a table for which the mask is true."""
     return table.take(np.flatnonzero(np.asarray(mask, dtype=bool)))
+
+
+def whole_rows(table: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows of objects that no border cuts."""
+    if "touches_border" not in table:
+        return table
+    return rows_where(table, ~table["touches_border"].to_numpy(dtype=bool))
 
 
 def new_figure(width_in: float, height_in: float) -> Figure:

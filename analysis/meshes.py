@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
 from matplotlib import colormaps
-from matplotlib.cm import ScalarMappable
-from matplotlib.collections import PolyCollection
-from matplotlib.colors import LinearSegmentedColormap, Normalize, to_rgb
-from matplotlib.figure import Figure
+from matplotlib.colors import LinearSegmentedColormap, to_rgb
 from numpy.typing import NDArray
 from scipy import ndimage
 from skimage.measure import marching_cubes
 
-from .figures_style import MUTED, VOID, new_figure, nice_length, note, rows_where
+from .figures_style import VOID, rows_where
 from .figures_volume import VolumeView
 
 PLAIN = "#9aa5b1"
@@ -40,13 +37,6 @@ SMOOTHING_VOXELS = 0.9
 
 MAX_INDEX = 65_535
 """Largest vertex number and coordinate step in the page's 16-bit arrays."""
-
-SHELL_TINT = 0.7
-"""Strength of a shell's colour in the still picture; the rest is white."""
-
-VIEW_ELEVATION_DEG = 28.0
-VIEW_AZIMUTH_DEG = -35.0
-
 
 Kind = Literal["particle", "void"]
 
@@ -76,16 +66,33 @@ class Mesh:
     faces: NDArray[np.int32]
 
 
-def surface_meshes(view: VolumeView, *, triangle_budget: int = TRIANGLE_BUDGET) -> list[Mesh]:
+def surface_meshes(
+    view: VolumeView,
+    *,
+    triangle_budget: int = TRIANGLE_BUDGET,
+    particle_ids: Collection[int] | None = None,
+) -> list[Mesh]:
     """Return a closed, smoothed surface for every particle and every void.
 
     Marching cubes (Lewiner et al., doi:10.1080/10867651.2003.10487582) on each smoothed label;
     large objects are sampled more coarsely so that the total stays within the budget.
+
+    Parameters
+    ----------
+    view
+        The tomogram.
+    triangle_budget
+        About how many triangles there may be.
+    particle_ids
+        Only these particles, without their voids; all by default.
     """
-    surface_voxels = sum(
-        float(np.sum(np.bincount(labels.ravel())[1:] ** (2 / 3))) * 10
-        for labels in (view.particles, view.voids)
-    )
+    surface_voxels = 0.0
+    for labels in (view.particles, view.voids):
+        sizes = np.bincount(labels.ravel())
+        sizes[0] = 0
+        if particle_ids is not None:
+            sizes = sizes[list(particle_ids)] if labels is view.particles else sizes[:0]
+        surface_voxels += 10 * float(np.sum(sizes ** (2 / 3)))
     # A surface of A voxel faces has about 2 A triangles, and 1/step^2 of them when coarser.
     step = max(1, int(np.ceil(np.sqrt(surface_voxels / max(triangle_budget, 1)))))
     meshes: list[Mesh] = []
@@ -93,9 +100,9 @@ def surface_meshes(view: VolumeView, *, triangle_budget: int = TRIANGLE_BUDGET) 
         ("particle", view.particles),
         ("void", view.voids),
     )
-    for kind, labels in kinds:
+    for kind, labels in kinds if particle_ids is None else kinds[:1]:
         for label, box in enumerate(ndimage.find_objects(labels), start=1):
-            if box is None:
+            if box is None or (particle_ids is not None and label not in particle_ids):
                 continue
             mask = labels[box] == label
             parent = label
@@ -196,83 +203,3 @@ def _describe(mesh: Mesh, particles: pd.DataFrame | None, has_voids: bool) -> st
             if row.get("touches_border"):
                 text += ", cut by the border"
     return text if has_voids else f"{text}, no void found"
-
-
-def solid_figure(view: VolumeView, meshes: Sequence[Mesh]) -> Figure:
-    """Draw particles with their voids shining through (the study's figure 3), from one side.
-
-    The picture behind the page's interactive view, for print and for browsers without WebGL.
-    """
-    figure = new_figure(7.0, 6.0)
-    axes = figure.add_subplot()
-    axes.set_axis_off()
-    if not meshes:
-        note(figure, "No particles in this volume.")
-        return figure
-    turn = _view_rotation()
-    shells = shell_colors(view)
-    middle = np.asarray(view.center_um)
-    seen = {(mesh.kind, mesh.label): (mesh.vertices - middle) @ turn.T for mesh in meshes}
-    polygons, colors, depths = [], [], []
-    for mesh in meshes:
-        corners = seen[mesh.kind, mesh.label][mesh.faces]
-        normal = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
-        facing = normal[:, 2] / np.maximum(np.linalg.norm(normal, axis=1), 1e-12)
-        front = facing > 0
-        depth = corners[front][:, :, 2].mean(axis=1)
-        shell = seen.get(("particle", mesh.parent))
-        if mesh.kind == "void" and shell is not None:
-            # Just in front of its own shell: seen through it, yet hidden by nearer particles.
-            depth = depth + float(shell[:, 2].max() - depth.min()) if len(depth) else depth
-        polygons.append(corners[front][:, :, :2])
-        depths.append(depth)
-        colors.append(_shaded(mesh, facing[front], shells[mesh.parent]))
-    order = np.argsort(np.concatenate(depths), kind="stable")
-    drawing = PolyCollection(
-        list(np.concatenate(polygons)[order]),
-        facecolors=np.concatenate(colors)[order],
-        linewidths=0,
-        antialiased=False,
-    )
-    axes.add_collection(drawing)
-    points = np.concatenate(polygons).reshape(-1, 2)
-    low, high = points.min(axis=0), points.max(axis=0)
-    margin = 0.04 * float((high - low).max())
-    axes.set_xlim(low[0] - margin, high[0] + margin)
-    axes.set_ylim(low[1] - 3 * margin, high[1] + margin)
-    axes.set_aspect("equal")
-    length = nice_length(float(high[0] - low[0]))
-    y = low[1] - 1.6 * margin
-    axes.plot([low[0], low[0] + length], [y, y], color=MUTED, linewidth=4, solid_capstyle="butt")
-    axes.text(low[0] + length / 2, y - 0.4 * margin, f"{length:g} µm", ha="center", va="top")
-    for name, color in (("particle, no void found", PLAIN), ("void", VOID)):
-        axes.plot([], [], "o", color=color, markersize=9, label=name)
-    figure.legend(loc="outside lower center", ncols=2, frameon=False)
-    scale = ScalarMappable(Normalize(0, 100 * DEAD_FULL), DEAD_COLORS)
-    bar = figure.colorbar(scale, ax=axes, shrink=0.5, pad=0.02, extend="max")
-    bar.set_label("void in the particle (% of its volume)", color=MUTED)
-    return figure
-
-
-def _view_rotation() -> NDArray[np.float64]:
-    """Rotation to the picture: right, up, towards the viewer."""
-    turn, tilt = np.deg2rad(VIEW_AZIMUTH_DEG), np.deg2rad(VIEW_ELEVATION_DEG)
-    about_y = np.array(
-        [[np.cos(turn), 0, np.sin(turn)], [0, 1, 0], [-np.sin(turn), 0, np.cos(turn)]]
-    )
-    about_x = np.array(
-        [[1, 0, 0], [0, np.cos(tilt), -np.sin(tilt)], [0, np.sin(tilt), np.cos(tilt)]]
-    )
-    return about_x @ about_y
-
-
-def _shaded(
-    mesh: Mesh, facing: NDArray[np.floating], color: tuple[float, float, float]
-) -> NDArray[np.float64]:
-    """Colour per triangle: shells pale where they face the viewer and darker at their rims."""
-    shell = np.asarray(color)
-    if mesh.kind == "void":
-        rgb = np.asarray(to_rgb(VOID)) * (0.6 + 0.4 * facing)[:, None]
-        return rgb.astype(np.float64)
-    pale = 1 - SHELL_TINT * (1 - shell)
-    return np.asarray(pale * (0.55 + 0.45 * facing)[:, None], dtype=np.float64)

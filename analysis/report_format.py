@@ -9,6 +9,7 @@ from typing import Any, TypeGuard
 
 Json = Mapping[str, Any]
 
+HOUR_MIN, DAY_MIN = 60, 24 * 60
 MISSING = "–"
 NBSP = "\N{NO-BREAK SPACE}"
 
@@ -79,6 +80,26 @@ def format_interval(block: Json) -> str:
     return f"{format_percent(confidence)} interval {format_percent(low)} to {format_percent(high)}"
 
 
+def format_interval_of(block: Json, unit: str = "", digits: int = 2) -> str:
+    """Format a value with its interval, such as ``6.1 µm (5.6 to 6.7)``; or why there is none.
+
+    Examples
+    --------
+    >>> format_interval_of({"value": 0.21, "low": -0.16, "high": 0.53})
+    '0.21 (−0.16 to 0.53)'
+    >>> format_interval_of({"value": None, "warning": "no particles"})
+    '–'
+    """
+    value, low, high = (block.get(name) for name in ("value", "low", "high"))
+    if not is_finite(value):
+        return MISSING
+    text = format_with_unit(value, unit, digits).replace("-", "−")
+    if not (is_finite(low) and is_finite(high)):
+        return f"{text} (no interval)"
+    ends = (format_number(one, digits).replace("-", "−") for one in (low, high))
+    return f"{text} ({' to '.join(ends)})"
+
+
 def format_date(moment: object) -> str:
     """Format an ISO 8601 moment to the minute; anything else stays as it is.
 
@@ -104,11 +125,17 @@ def format_seconds(seconds: object) -> str:
     --------
     >>> format_seconds(52.34).replace(NBSP, " "), format_seconds(281.0).replace(NBSP, " ")
     ('52 s', '4 min 41 s')
+    >>> format_seconds(586132).replace(NBSP, " ")
+    '6.8 days'
     """
     if not is_finite(seconds):
         return MISSING
     whole = round(float(seconds))  # type: ignore[arg-type]
     minutes, rest = divmod(whole, 60)
+    if minutes >= DAY_MIN:
+        return f"{minutes / DAY_MIN:.1f}{NBSP}days"
+    if minutes >= HOUR_MIN:
+        return f"{minutes / HOUR_MIN:.1f}{NBSP}h"
     return f"{minutes}{NBSP}min {rest}{NBSP}s" if minutes else f"{rest}{NBSP}s"
 
 

@@ -100,6 +100,8 @@ class Tomogram:
         Signal-to-noise ratios by definition.
     transmission
         Mean, footprint and minimum over all projections and per angle.
+    angles_deg
+        Angle of each projection, as in ``transmission["per_angle"]``.
     radiographs, radiograph_angles_deg
         A few transmission images over the range of angles, for people to look at.
     rotation_center
@@ -125,6 +127,7 @@ class Tomogram:
     summary: dict[str, Any]
     snr: dict[str, float | int | None]
     transmission: dict[str, Any]
+    angles_deg: NDArray[np.float64]
     radiographs: NDArray[np.float32]
     radiograph_angles_deg: NDArray[np.float64]
     rotation_center: RotationCenter
@@ -368,6 +371,7 @@ class TomogramAnalysis:
             summary=summary,
             snr=snr,
             transmission=transmission_statistics(transmission),
+            angles_deg=angles_deg,
             radiographs=transmission[shown],
             radiograph_angles_deg=angles_deg[shown],
             rotation_center=center,

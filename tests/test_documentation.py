@@ -229,7 +229,7 @@ def test_every_field_of_the_results_is_documented(screened: Path):
     assert leaves(document["truth"]) <= found
 
 
-@pytest.mark.parametrize("table", ["particles.csv", "voids.csv", "mosaic.csv"])
+@pytest.mark.parametrize("table", ["particles.csv", "voids.csv", "mosaic.csv", "radii.csv"])
 def test_every_column_is_documented(screened: Path, table: str):
     columns = set(pd.read_csv(screened / table).columns)
     assert {name for name, _ in documented()[table]} == columns

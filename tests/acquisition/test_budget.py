@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from zoneplate.acquisition.command_budget import budget, budget_rows, table_lines
+from zoneplate.acquisition.command_budget import budget, table_lines
+from zoneplate.acquisition.trade_off import budget_rows
 from zoneplate.devices import ConfigurationError
 
 ROOT = Path(__file__).resolve().parents[2]

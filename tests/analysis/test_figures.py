@@ -15,7 +15,9 @@ from PIL import Image
 from volume_scene import BALLS, CENTER_UM, VOID, VOXEL_UM, radii_table, tables, volume_view
 
 from zoneplate.analysis import figures, meshes
-from zoneplate.analysis.figures_statistics import spread_over_sizes, void_diameter_um
+from zoneplate.analysis.figures_map import turned_figure
+from zoneplate.analysis.figures_radii import spread_over_sizes
+from zoneplate.analysis.figures_statistics import void_diameter_um
 from zoneplate.analysis.figures_style import PARTICLE
 from zoneplate.analysis.mosaic import stitch
 
@@ -38,9 +40,10 @@ def every_figure() -> dict[str, Figure]:
         "radiographs": figures.radiographs_figure(np.ones((9, 8, 8)), np.linspace(-90, 90, 9), 1),
         "slices": figures.slices_figure(view),
         "gallery": figures.gallery_figure(view, particles, voids),
-        "histograms": figures.histograms_figure(particles, voids, larger_than_um=1.8),
-        "radii": figures.radii_figure(radii_table()),
-        "roughness": figures.roughness_figure(radii_table(), noise_floor_um=0.5),
+        "histograms": figures.histograms_figure(particles, voids, larger_than_um=1.8, view=view),
+        "radii": figures.radii_figure(radii_table(), view=view),
+        "roughness": figures.roughness_figure(radii_table(), noise_floor_um=0.5, view=view),
+        "turned": turned_figure(np.ones((9, 8, 8)), np.linspace(-90, 90, 9), 1),
         "convergence": figures.convergence_figure(convergence),
         "solid": figures.solid_figure(view, figures.surface_meshes(view)),
     }
@@ -68,7 +71,7 @@ def test_every_figure_becomes_a_picture_without_touching_pyplot(drawn):
 
 def test_every_axis_has_a_unit(drawn):
     names_without_unit = ("number", "sphericity", "projections", "particle number", "")
-    for name in ("mosaic", "slices", "histograms", "radii", "roughness", "convergence"):
+    for name in ("mosaic", "slices", "turned", "histograms", "radii", "roughness", "convergence"):
         for axes in drawn[name].axes:
             for label in (axes.get_xlabel(), axes.get_ylabel()):
                 with_unit = "(" in label or "%" in label or "transmission" in label

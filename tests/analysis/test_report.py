@@ -142,7 +142,6 @@ def full_report(path: Path, results: dict) -> Path:
         regions=regions,
         volumes=[volume_view()],
         radii=radii_table(),
-        roughness_floor_um=0.5,
         radiographs=[frames],
         convergence=convergence,
     )
