@@ -19,6 +19,7 @@ import pandas as pd
 
 from zoneplate.analysis.acceptance import judge, verdict_document
 from zoneplate.analysis.lot_specification import LotSpecification
+from zoneplate.analysis.particle_defects import describe_defects
 from zoneplate.analysis.population import Field, describe_population
 from zoneplate.analysis.summary import MINIMUM_VOID_UM, summarize
 from zoneplate.analysis.tomogram import FACES_COLUMN
@@ -151,6 +152,7 @@ def collect_results(
         verdict = judge(lot, particles, voids, minimum_void_um=minimum_void_um)
         document["verdict"] = verdict_document(verdict)
     document.update(summarize(particles, voids, minimum_void_um=minimum_void_um))
+    document["defects"] = describe_defects(particles, voids, minimum_void_um=minimum_void_um)
     if len(particles) and len(tomograms):
         document["population"] = describe_population(
             particles,

@@ -167,7 +167,13 @@ def judge(
         ]
         for place, limit in enumerate(specification.limits):
             found[place].append(
-                evidence(limit, tables[0], tables[1], minimum_void_um=minimum_void_um)
+                evidence(
+                    limit,
+                    tables[0],
+                    tables[1],
+                    minimum_void_um=minimum_void_um,
+                    correlation=specification.assumed.correlation,
+                )
             )
     return conclude(specification, found)
 
@@ -200,7 +206,7 @@ def conclude(specification: LotSpecification, found: Sequence[Sequence[Evidence]
     more = (
         "the budget is spent"
         if spent
-        else f"{specification.most_regions - measured} more regions may be measured"
+        else f"the budget allows {specification.most_regions - measured} more regions"
     )
     why = LINK.join([*(_words(one) for one in open_ones), more])
     return Verdict(specification, "undecided", spent, measured, why, limits)
@@ -319,6 +325,7 @@ def verdict_document(verdict: Verdict) -> dict[str, Any]:
 def _limit_document(one: LimitVerdict) -> dict[str, Any]:
     return {
         "name": one.limit.name,
+        "words": one.limit.words,
         "unit": one.limit.unit,
         "acceptable": one.limit.acceptable,
         "rejectable": one.limit.rejectable,

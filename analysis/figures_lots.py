@@ -12,7 +12,8 @@ from matplotlib.ticker import MaxNLocator
 
 from .acceptance_plan import LimitPlan
 from .figures_style import INK, MUTED, PARTICLE, SERIES, VOID, new_figure, plot_grid, style
-from .lot_specification import LotSpecification, words_of
+from .lot_specification import LotSpecification
+from .report_format import capitalized
 
 FRACTIONS = ("void_frequency", "dead_volume_fraction", "share")
 
@@ -29,9 +30,9 @@ def plan_figure(specification: LotSpecification, plans: Sequence[LimitPlan]) -> 
 
 def _scale(limit: Any) -> tuple[float, str]:
     if limit.quantity in FRACTIONS:
-        return 100.0, f"true {words_of(limit.name)} of the lot (%)"
+        return 100.0, f"true {limit.words} of the lot (%)"
     unit = "" if limit.unit == "1" else f" ({limit.unit.replace('um', 'µm')})"
-    return 1.0, f"true {words_of(limit.name)} of the lot{unit}"
+    return 1.0, f"true {limit.words} of the lot{unit}"
 
 
 def _characteristic(axes: Axes, specification: LotSpecification, plan: LimitPlan) -> None:
@@ -120,4 +121,4 @@ def _path(axes: Axes, one: Mapping[str, Any], looks: int) -> None:
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.text(0.02, 0.96, "reject", transform=axes.transAxes, color="#8f3d00", va="top")
     axes.text(0.02, 0.04, "accept", transform=axes.transAxes, color="#00573f", va="bottom")
-    style(axes, "regions", "log likelihood ratio, bad : good", words_of(one["name"]).capitalize())
+    style(axes, "regions", "log likelihood ratio, bad : good", capitalized(str(one["words"])))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
@@ -136,6 +137,7 @@ def gallery_figure(
     voids: pd.DataFrame | None = None,
     *,
     count: int = 4,
+    particle_ids: Sequence[int] | None = None,
 ) -> Figure:
     """Show the particles with the largest voids, three slices through each largest void.
 
@@ -149,9 +151,13 @@ def gallery_figure(
         Tables of `measure_particles` and `measure_voids` of this tomogram, for the captions.
     count
         How many particles at most.
+    particle_ids
+        Show these instead, through their centres.
     """
-    cut = _cut_by_border(particles)
-    chosen = _worst_particles(view, count, cut)
+    if particle_ids is not None:
+        chosen = [(one, 0) for one in particle_ids]
+    else:
+        chosen = _worst_particles(view, count, _cut_by_border(particles))
     if not chosen:
         figure = new_figure(8.0, 1.6)
         note(figure, "No whole particles in this volume.")
@@ -310,8 +316,9 @@ def _caption(
     diameter = _looked_up(particles, "particle_id", label, ("equivalent_diameter_um",))
     if diameter is not None:
         text += f", diameter {diameter:.1f} µm"
+    shape = _looked_up(particles, "particle_id", label, ("sphericity_grey", "sphericity"))
     if not void:
-        return text + ", no void found"
+        return text if shape is None else f"{text}, sphericity {shape:.2f}"
     names = ("equivalent_diameter_grey_um", "equivalent_diameter_um")
     size = _looked_up(voids, "void_id", void, names)
     dead = _looked_up(particles, "particle_id", label, ("dead_volume_fraction",))

@@ -63,6 +63,9 @@ class Limit(_Entry):
     spread: float | None = Field(
         default=None, gt=0, description="Relative standard deviation of a particle, for planning"
     )
+    title: str | None = Field(
+        default=None, min_length=1, description="What the report calls it; by default its name"
+    )
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -102,8 +105,8 @@ class Limit(_Entry):
 
     @property
     def words(self) -> str:
-        """Name in words, such as ``void frequency`` or ``d50 by number``."""
-        return words_of(self.name)
+        """The title, or the name in words, such as ``void frequency`` or ``d50 by number``."""
+        return self.title or words_of(self.name)
 
     @property
     def unit(self) -> str:

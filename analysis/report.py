@@ -28,9 +28,11 @@ from .meshes import (
     viewer_payload,
 )
 from .mosaic import Mosaic
+from .particle_defects import find_defects
 from .report_format import MISSING, NBSP, format_date, format_number
 from .report_pictures import RadiographSeries
 from .report_verdict import verdict_figures, verdict_text
+from .summary import MINIMUM_VOID_UM
 
 HERE = Path(__file__).parent
 
@@ -89,7 +91,8 @@ def write_report(
     """
     target = Path(path)
     limit_um = (results.get("void_frequency") or {}).get("larger_than_um")
-    shown, scenes = _volumes(volumes, particles, voids)
+    defects = find_defects(particles, voids, minimum_void_um=limit_um or MINIMUM_VOID_UM)
+    shown, scenes = _volumes(volumes, particles, voids, defects)
     of_radii = _view_of(volumes, radii)
     series = radiographs[:MAX_RADIOGRAPH_SERIES]
     environment = Environment(
@@ -110,6 +113,8 @@ def write_report(
         particle_rows=text.table_one(results, "particles"),
         void_rows=text.table_one(results, "voids"),
         dead_rows=text.dead_volume_rows(results),
+        defects=more.defects_table(results),
+        population=more.population_tables(results),
         volumes=shown,
         scenes=scenes,
         viewer_code=Markup((HERE / "viewer.js").read_text(encoding="utf-8")),  # our own file
@@ -170,7 +175,10 @@ def _notes(mosaic: Mosaic | None, regions: pd.DataFrame | None) -> list[str]:
 
 
 def _volumes(
-    volumes: Sequence[VolumeView], particles: pd.DataFrame, voids: pd.DataFrame
+    volumes: Sequence[VolumeView],
+    particles: pd.DataFrame,
+    voids: pd.DataFrame,
+    defects: pd.DataFrame,
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     shown, scenes = [], []
     drawn = volumes[:MAX_VOLUMES]
@@ -185,6 +193,7 @@ def _volumes(
                 "slices": pictures.slices(view, names),
                 "solid": pictures.solid(view, meshes, names) if meshes else None,
                 "gallery": pictures.gallery(view, own_particles, own_voids) if meshes else None,
+                "misshapen": pictures.misshapen(view, own_particles, defects),
             }
         )
         payload = viewer_payload(view, meshes, own_particles)

@@ -19,6 +19,11 @@ def is_finite(value: object) -> TypeGuard[float]:
     return isinstance(value, (int, float)) and math.isfinite(value)
 
 
+def capitalized(text: str) -> str:
+    """Return text that begins with a capital letter, the rest as it is."""
+    return text[:1].upper() + text[1:]
+
+
 def format_number(value: object, digits: int = 3) -> str:
     """Format to significant digits, without an exponent, thousands apart.
 

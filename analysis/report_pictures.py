@@ -21,6 +21,7 @@ from .figures_surfaces import solid_figure
 from .figures_volume import VolumeView, gallery_figure, slices_figure
 from .meshes import Mesh
 from .mosaic import Mosaic
+from .particle_defects import MISSHAPEN_SPHERICITY, SHAPE
 from .report_format import format_limit, format_number, is_finite
 
 MIN_UPDATES = 3
@@ -29,6 +30,9 @@ STILL_DPI = 110
 """Resolution of pictures of voxels and pixels, which gain nothing from more."""
 FRONT_DEG, EDGE_DEG = 20.0, 70.0
 """Angles up to and from which a radiograph is called front-on and edge-on."""
+
+MISSHAPEN_SHOWN = 2
+"""Particles far from round that are shown of each tomogram."""
 
 Json = Mapping[str, Any]
 
@@ -122,6 +126,26 @@ def gallery(view: VolumeView, particles: pd.DataFrame, voids: pd.DataFrame) -> P
         f"Close-up slices of single particles of {view.title}.",
         "The whole particles with the largest voids (the largest particles, when there are no "
         "voids), cut through the middle of the void in three directions.",
+        dpi=STILL_DPI,
+    )
+
+
+def misshapen(view: VolumeView, particles: pd.DataFrame, defects: pd.DataFrame) -> Picture | None:
+    """Show the particles of a tomogram that are far from round; None if none is."""
+    own = view.rows_of(defects)
+    if SHAPE not in own:
+        return None
+    worst = own.loc[own["misshapen"]].sort_values(SHAPE)["particle_id"].astype(int).tolist()
+    if not worst:
+        return None
+    shown = worst[:MISSHAPEN_SHOWN]
+    return picture(
+        gallery_figure(view, particles, particle_ids=shown),
+        f"Close-up slices of particles of {view.title} that are far from round.",
+        f"Far from round: {len(shown)} of {len(worst)} whole particles of {view.title} with a "
+        f"sphericity from grey values below {MISSHAPEN_SPHERICITY:g}, cut through their centres in "
+        "three directions. They are cracked or broken, or pieces of a shell that is open: a large "
+        "one is cut into several.",
         dpi=STILL_DPI,
     )
 

@@ -17,10 +17,12 @@ from .report_format import (
     format_estimate,
     format_interval_of,
     format_number,
+    format_percent,
     format_seconds,
     format_with_unit,
     is_finite,
 )
+from .statistics_percentiles import LOGNORMAL
 
 
 @dataclass(frozen=True)
@@ -62,7 +64,8 @@ def cell(results: Json, path: str, show: Callable[[object], str]) -> Cell:
             value = None
     if value is None:
         return Cell(MISSING)
-    return Cell(show(value), repr(value), path)
+    plain = value.item() if isinstance(value, np.generic) else value
+    return Cell(show(plain), repr(plain), path)
 
 
 def radii_tables(radii: pd.DataFrame | None, shown: Sequence[int]) -> list[Table]:
@@ -230,6 +233,88 @@ def roughness_table(results: Json) -> Table | None:
     return Table(caption, ("", "This sample", "Study"), lines)
 
 
+def defects_table(results: Json) -> Table | None:
+    """Return how many particles are hollow, and how many far from round."""
+    if not results.get("defects"):
+        return None
+    lines = [
+        Line(name, (_share(results, f"defects.{entry}"), Cell(_counted(results["defects"][entry]))))
+        for name, entry in (
+            ("Hollow: more than a quarter is void", "hollow"),
+            ("Far from round: sphericity from grey values below 0.85", "misshapen"),
+        )
+    ]
+    return Table("Defects of whole particles", ("Defect", "This sample", "Particles"), tuple(lines))
+
+
+def _counted(block: Json) -> str:
+    return f"{block.get('k')} of {block.get('n')}"
+
+
+def _share(results: Json, path: str) -> Cell:
+    """Return a share with its interval, or why it has none."""
+    found = cell(results, f"{path}.value", format_percent)
+    low, high = (cell(results, f"{path}.{end}", format_percent) for end in ("low", "high"))
+    if found.text == MISSING:
+        return found
+    ends = f" ({low.text} to {high.text})" if low.path and high.path else " (no interval)"
+    return Cell(found.text + ends, found.exact, found.path)
+
+
+SIZE_SOURCES = (
+    ("sizes_tomograms", "Tomograms, border weights"),
+    ("sizes_map", "Map, particles that lie alone"),
+)
+PERCENTILES = (
+    ("d10", "number"), ("d50", "number"), ("d90", "number"),
+    ("d10", "volume"), ("d50", "volume"), ("d90", "volume"),
+)  # fmt: skip
+
+
+def population_tables(results: Json) -> list[Table]:
+    """Return what the particles say about the powder: sizes, spans, and frequencies put right."""
+    block = results.get("population") or {}
+    if not block:
+        return []
+    sources = [(key, name) for key, name in SIZE_SOURCES if block.get(key)]
+    lines: list[Line] = []
+    for percentile, kind in PERCENTILES:
+        cells: list[Cell] = []
+        for key, _ in sources:
+            path = f"population.{key}.{percentile}_{kind}_um"
+            found = block[key][f"{percentile}_{kind}_um"]
+            exact = cell(results, f"{path}.value", str)
+            text = format_interval_of(found, "µm")
+            cells.append(Cell(_refused(text, found), exact.exact, exact.path))
+        lines.append(Line(f"{percentile}, by {kind}", tuple(cells)))
+    for kind in ("number", "volume"):
+        spans = [block[key][f"span_{kind}"] for key, _ in sources]
+        paths = [f"population.{key}.span_{kind}.value" for key, _ in sources]
+        cells = [
+            found if found.path else Cell(str(span.get("warning") or MISSING))
+            for span, found in (
+                (span, cell(results, path, lambda v: format_number(v, 2)))
+                for span, path in zip(spans, paths, strict=True)
+            )
+        ]
+        lines.append(Line(f"span (d90 − d10) / d50, by {kind}", tuple(cells)))
+    counted = [f"{name}, n = {format_number(block[key]['n'])}" for key, name in sources]
+    found = [Table("Sizes of the powder", ("Diameter", *counted), tuple(lines))]
+    frequency = [
+        Line("as counted", (_share(results, "void_frequency"),)),
+        Line("with border weights", (_share(results, "population.void_frequency"),)),
+    ]
+    found.append(Table("Particles with voids", ("Void frequency", "This sample"), tuple(frequency)))
+    return found
+
+
+def _refused(text: str, interval: Json) -> str:
+    """Add how an interval was made where that is a model, and why there is none."""
+    if interval.get("low") is None and interval.get("warning"):
+        return f"{text}: {interval['warning']}"
+    return f"{text}, lognormal model" if interval.get("method") == LOGNORMAL else text
+
+
 def _exact(results: Json, path: str) -> tuple[str, str]:
     found = cell(results, path, str)
     return found.exact, found.path
@@ -239,6 +324,8 @@ __all__ = [
     "Cell",
     "Line",
     "Table",
+    "defects_table",
+    "population_tables",
     "radii_tables",
     "roughness_table",
     "throughput_table",

@@ -11,8 +11,8 @@ from matplotlib.figure import Figure
 from .acceptance import LINK
 from .acceptance_plan import plan_limit
 from .figures_lots import path_figure, plan_figure
-from .lot_specification import LotSpecification, SpecificationError, words_of
-from .report_format import MISSING, NBSP, format_number, format_percent, is_finite
+from .lot_specification import LotSpecification, SpecificationError
+from .report_format import MISSING, NBSP, capitalized, format_number, format_percent, is_finite
 
 WORDS = {
     "accept": ("✓", "Accepted", "The lot fulfils its specification."),
@@ -20,6 +20,10 @@ WORDS = {
     "undecided": ("?", "Undecided", "What was measured does not decide the lot."),
 }
 FRACTIONS = ("void_frequency", "dead_volume_fraction", "share")
+DEFECTS = {
+    "misshapen": "far from round (cracked, broken, or pieces of open shells)",
+    "hollow": "hollow shells, more than a quarter of them void",
+}
 UNITS = {"um": "µm", "um2": "µm²", "um3": "µm³", "1/um": "1/µm"}
 
 
@@ -58,6 +62,7 @@ class VerdictText:
     sentence: str
     lot: str
     why: tuple[str, ...]
+    defects: str
     risks: str
     rows: tuple[LimitRow, ...]
 
@@ -78,6 +83,7 @@ def verdict_text(results: Mapping[str, Any]) -> VerdictText | None:
         sentence=sentence if verdict["final"] or tone != "undecided" else f"{sentence[:-1]} yet.",
         lot=str(verdict["lot"]),
         why=tuple(_sentence(part) for part in str(verdict["why"]).split(LINK)),
+        defects=_defects(results.get("defects") or {}),
         risks=(
             f"Stated risks: a good lot is rejected in at most {format_percent(risks['alpha'])}, a "
             f"bad one accepted in at most {format_percent(risks['beta'])} of cases. Decided after "
@@ -91,8 +97,19 @@ def verdict_text(results: Mapping[str, Any]) -> VerdictText | None:
     )
 
 
+def _defects(found: Mapping[str, Any]) -> str:
+    """Say what is wrong with single particles; nothing where nothing is."""
+    parts = [
+        f"{format_percent(found[name]['value'])} of the particles are {words} "
+        f"({found[name]['k']} of {found[name]['n']})"
+        for name, words in DEFECTS.items()
+        if (found.get(name) or {}).get("k")
+    ]
+    return f"{capitalized(', and '.join(parts))}." if parts else ""
+
+
 def _sentence(part: str) -> str:
-    return f"{part[0].upper()}{part[1:]}.".replace(" um", f"{NBSP}µm")
+    return f"{capitalized(part)}.".replace(" um", f"{NBSP}µm")
 
 
 def _row(number: int, one: Mapping[str, Any]) -> LimitRow:
@@ -109,7 +126,7 @@ def _row(number: int, one: Mapping[str, Any]) -> LimitRow:
             f"{format_percent(one['risk_if_rejected'])} if rejected"
         )
     return LimitRow(
-        name=words_of(str(one["name"])).capitalize(),
+        name=capitalized(str(one["words"])),
         good=_value(one, one["acceptable"]),
         bad=_value(one, one["rejectable"]),
         estimate=_value(one, value),
@@ -135,7 +152,7 @@ def verdict_figures(results: Mapping[str, Any]) -> list[tuple[Figure, str, str]]
     verdict = results.get("verdict")
     if not verdict:
         return []
-    names = ", ".join(words_of(str(one["name"])) for one in verdict["limits"])
+    names = ", ".join(str(one["words"]) for one in verdict["limits"])
     figures = [
         (
             path_figure(verdict),

@@ -85,13 +85,14 @@ def coverage(case, design: tuple[int, int, float], lots: int, seed: int = 0):
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--lots", type=int, default=1000, help="per row")
+    parser.add_argument("--seed", type=int, default=2026)
     options = parser.parse_args()
     print(f"lognormal diameters (sigma {SIGMA}), {options.lots} lots per row")
     print("| quantity | regions x particles | correlation | ours | refused | naive |")
     print("|---|---|---|---|---|---|")
     for case in CASES:
         for design in DESIGNS:
-            ours, naive, none = coverage(case, design, options.lots)
+            ours, naive, none = coverage(case, design, options.lots, options.seed)
             regions, size, correlation = design
             print(
                 f"| {case[0]} | {regions} x {size} | {correlation:g} | {ours:.1%} | {none:.1%} | "

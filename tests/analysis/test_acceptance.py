@@ -72,6 +72,36 @@ def test_stated_risks_hold_on_clustered_lots():
     assert mean == pytest.approx((plan.at_acceptable + plan.at_rejectable) / 2, rel=0.2)
 
 
+def test_risks_stay_near_when_particles_are_more_alike_than_assumed():
+    """Twice the assumed correlation costs little; without the shorter ratio 10 % fail."""
+    wanted = specification(FREQUENCY, budget={"regions": 8})
+    rng = np.random.default_rng(11)
+    good = [decide(wanted, *clustered(rng, 0.45, 8, 0.1)) for _ in range(300)]
+    bad = [decide(wanted, *clustered(rng, 0.70, 8, 0.1)) for _ in range(300)]
+    wrong = [one.decision == "reject" for one in good] + [one.decision == "accept" for one in bad]
+    assert np.mean(wrong) < 0.075
+
+
+def test_regions_that_happen_to_agree_do_not_pass_for_independent_particles():
+    wanted = specification(FREQUENCY)
+    (limit,) = wanted.limits
+    region = np.repeat(np.arange(4), 20)
+    hits = np.tile([True, False], 40)  # 10 of 20 in every region: less scatter than chance
+    found = of_share(limit, hits, region.tolist())
+    assert found.effect == pytest.approx(1 + 19 * 0.05)
+    assert of_share(limit, hits, region.tolist(), correlation=0.1).effect == pytest.approx(2.9)
+    assert of_share(limit, hits, region.tolist(), correlation=0.0).effect < 1.2
+    alike = judge(specification(FREQUENCY, assumed={"correlation": 0.1}), *table(hits, region))
+    assert alike.limits[0].path[-1].design_effect == pytest.approx(2.9)
+
+
+def test_a_limit_is_called_by_its_title():
+    wanted = specification({**FREQUENCY, "title": "hollow ones"})
+    verdict = judge(wanted, *table([True] * 40, [0] * 40))
+    assert verdict_document(verdict)["limits"][0]["words"] == "hollow ones"
+    assert verdict.why.startswith("hollow ones is 100 %")
+
+
 @pytest.mark.parametrize("looks", [3, 10, 40])
 @pytest.mark.parametrize("step", [0.4, 1.2, 2.0])
 def test_limits_spend_the_risks_and_no_more(step, looks):

@@ -15,7 +15,9 @@ from test_report import example_results
 from zoneplate.analysis.acceptance import judge, verdict_document
 from zoneplate.analysis.lot_specification import LotSpecification
 from zoneplate.analysis.report import write_report
+from zoneplate.analysis.report_tables import population_tables
 from zoneplate.analysis.report_verdict import verdict_text
+from zoneplate.analysis.statistics_percentiles import LOGNORMAL
 
 LOT = {
     "name": "incoming",
@@ -101,3 +103,37 @@ def test_words_say_what_was_decided(frequency, regions, word):
 
 def test_without_a_specification_there_is_no_verdict():
     assert verdict_text(example_results()) is None
+
+
+def test_the_page_says_what_is_wrong_with_single_particles():
+    results = results_with(0.7)
+    assert verdict_text(results).defects == ""
+    share = {"value": 0.158, "low": 0.07, "high": 0.33, "n": 171, "k": 27}
+    results["defects"] = {"hollow": {**share, "value": 0.0, "k": 0}, "misshapen": share}
+    said = verdict_text(results).defects.replace("\N{NO-BREAK SPACE}", " ")
+    assert said.startswith("16 % of the particles are far from round")
+    assert "(27 of 171)" in said
+    assert "hollow" not in said
+
+
+def interval(value, low, high, warning=None, method="order statistics"):
+    return {"value": value, "low": low, "high": high, "n": 60, "warning": warning, "method": method}
+
+
+def test_population_shows_intervals_models_and_refusals():
+    refused = interval(9.0, None, None, "60 particles, and their sizes are not lognormal")
+    sizes = {f"d{p}_number_um": interval(6.1, 5.6, 6.7) for p in (10, 50, 90)}
+    sizes |= {f"d{p}_volume_um": interval(9.0, 8.0, 10.0, method=LOGNORMAL) for p in (10, 50)}
+    sizes |= {"d90_volume_um": refused, "span_number": {"value": 0.9, "warning": None}}
+    sizes |= {"n": 60, "span_volume": {"value": None, "warning": "no span: too few"}}
+    results = example_results()
+    results["population"] = {"sizes_tomograms": sizes, "void_frequency": interval(0.5, 0.4, 0.6)}
+    powder, voids = population_tables(results)
+    shown = {line.name: line.cells[0] for line in powder.lines}
+    texts = {name: cell.text.replace("\N{NO-BREAK SPACE}", " ") for name, cell in shown.items()}
+    assert texts["d50, by number"] == "6.1 µm (5.6 to 6.7)"
+    assert texts["d50, by volume"].endswith("lognormal model")
+    assert texts["d90, by volume"].endswith("their sizes are not lognormal")
+    assert texts["span (d90 − d10) / d50, by volume"] == "no span: too few"
+    assert shown["d50, by number"].path == "population.sizes_tomograms.d50_number_um.value"
+    assert voids.lines[1].cells[0].text.replace("\N{NO-BREAK SPACE}", " ") == "50 % (40 % to 60 %)"
