@@ -126,7 +126,7 @@ def comparison_lines(
     names: tuple[str, str], found: list[Difference], limit_um: float, range_km: float
 ) -> list[str]:
     """Return a comparison as lines of text."""
-    from zoneplate.analysis.comparison import range_loss_km
+    from zoneplate.analysis.comparison import differing, range_loss_km
     from zoneplate.analysis.lot_history import value_words
 
     lines = [
@@ -136,12 +136,11 @@ def comparison_lines(
         "",
     ]
     for one in found:
-        name = one.quantity.replace("_um", "").replace("_", " ")
         a, b = (
             "unknown" if value is None else value_words(one.quantity, value)
             for value in (one.value_a, one.value_b)
         )
-        lines.append(f"{name}: A {a}, B {b}")
+        lines.append(f"{quantity_words(one.quantity)}: A {a}, B {b}")
         if one.effect is None or one.low is None or one.high is None or one.p_value is None:
             lines.append("  no test: too little was measured, or no voids at all")
             continue
@@ -151,7 +150,14 @@ def comparison_lines(
             f"  {one.effect_kind}: {scale * one.effect:.3g}{unit} (95 %: {scale * one.low:.3g} to "
             f"{scale * one.high:.3g}{unit}), p = {one.p_value:.2g} ({one.test})"
         )
-    dead = found[-1]
+    alone = [one.quantity for one in found if one.p_value is not None and one.p_value < LEVEL]
+    lines += [
+        "",
+        f"they differ, by one test alone (5 %): {_listed(alone)}",
+        f"they differ, by all {len(found)} tests together (5 %, Holm): {_listed(differing(found))}",
+        "what is not named was not shown to differ, which does not show that it is equal",
+    ]
+    dead = next(one for one in found if one.quantity == "dead_volume_fraction")
     if dead.value_a is not None and dead.value_b is not None:
         losses = [range_loss_km(value, range_km) for value in (dead.value_a, dead.value_b)]
         lines.append(
@@ -160,6 +166,22 @@ def comparison_lines(
         )
     warnings = dict.fromkeys(one.warning for one in found if one.warning)
     return [*lines, *(f"note: {warning}" for warning in warnings)]
+
+
+LEVEL = 0.05
+DEFECT_WORDS = {
+    "share hollow": "hollow particles (more than a quarter void)",
+    "share misshapen": "particles far from round (cracked, broken, pieces of open shells)",
+}
+
+
+def _listed(quantities: list[str]) -> str:
+    return ", ".join(quantity_words(one) for one in quantities) or "in nothing"
+
+
+def quantity_words(quantity: str) -> str:
+    """Return a compared quantity in words."""
+    return DEFECT_WORDS.get(quantity) or quantity.replace("_um", "").replace("_", " ")
 
 
 def register(app: typer.Typer) -> None:

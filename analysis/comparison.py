@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from .evidence import LogEstimate, sums_error
+from .particle_defects import SHAPE, find_defects
 from .statistics import (
     MINIMUM_REGIONS,
     TYPICAL_CORRELATION_WEIGHT,
@@ -21,7 +22,7 @@ from .statistics import (
     proportion_interval,
     region_codes,
 )
-from .summary import VOID_COUNT, VOID_VOLUME, count_voids
+from .summary import VOID_COUNT, VOID_VOLUME
 
 STUDY_RANGE_KM = 483.0
 """Range of the vehicle in the study's estimate: 300 miles."""
@@ -109,7 +110,8 @@ def compare(
     Returns
     -------
     list of Difference
-        Void frequency, diameter, and dead volume.
+        Void frequency, diameter, dead volume, and the shares of hollow and of misshapen particles
+        (`find_defects`; the last only where sphericities from grey values were measured).
 
     Notes
     -----
@@ -122,15 +124,36 @@ def compare(
     """
     check_confidence(confidence)
     sides = [_side(*tables, minimum_void_um) for tables in (a, b)]
-    return [
-        _frequency(sides[0], sides[1], confidence),
-        _sizes(sides[0], sides[1], confidence),
-        _dead(sides[0], sides[1], confidence),
+    first, second = sides
+    found = [
+        _share(first, second, confidence, "void_frequency", "with_void"),
+        _sizes(first, second, confidence),
+        _dead(first, second, confidence),
+        _share(first, second, confidence, "share hollow", "hollow"),
     ]
+    if all(SHAPE in side.whole for side in sides):
+        found.append(_share(first, second, confidence, "share misshapen", "misshapen"))
+    return found
+
+
+def differing(found: Sequence[Difference], level: float = 0.05) -> list[str]:
+    """Return the quantities that differ, at a level that holds for all tests together.
+
+    Holm 1979 (jstor.org/stable/4615733): the smallest p-value must be below the level over the
+    number of tests, the next over one less, and so on until one is not.
+    """
+    tested = sorted((one.p_value, one.quantity) for one in found if one.p_value is not None)
+    names: list[str] = []
+    for number, (p_value, name) in enumerate(tested):
+        if p_value >= level / (len(tested) - number):
+            break
+        names.append(name)
+    return names
 
 
 def _side(particles: pd.DataFrame, voids: pd.DataFrame, minimum_void_um: float) -> _Side:
-    whole, _ = count_voids(particles, voids, minimum_void_um=minimum_void_um)
+    whole = find_defects(particles, voids, minimum_void_um=minimum_void_um)
+    whole = whole.assign(with_void=whole[VOID_COUNT].to_numpy() > 0)
     region = whole["region"].tolist() if "region" in whole else [0] * len(whole)
     codes, regions = region_codes(region)
     assert codes is not None
@@ -171,19 +194,17 @@ def _freedom(a: _Side, b: _Side) -> float:
     return a.regions + b.regions - 2 + TYPICAL_CORRELATION_WEIGHT
 
 
-def _frequency(a: _Side, b: _Side, confidence: float) -> Difference:
+def _share(a: _Side, b: _Side, confidence: float, quantity: str, column: str) -> Difference:
     words = {
         "unit": "1",
         "effect_kind": "B minus A",
         "test": "two proportions, score, regions as clusters",
     }
     if not (len(a) and len(b)):
-        return _difference(
-            "void_frequency", (a, b), (None, None), (None, None, None), None, **words
-        )
+        return _difference(quantity, (a, b), (None, None), (None, None, None), None, **words)
     shares, trials, limits = [], [], []
     for side in (a, b):
-        hits = (side.column(VOID_COUNT) > 0).astype(np.float64)
+        hits = side.column(column)
         number = len(side) / design_effect(hits, side.codes)
         shares.append(float(hits.mean()))
         trials.append(number)
@@ -195,7 +216,7 @@ def _frequency(a: _Side, b: _Side, confidence: float) -> Difference:
     pooled = (p_a * trials[0] + p_b * trials[1]) / sum(trials)
     error = math.sqrt(pooled * (1 - pooled) * (1 / trials[0] + 1 / trials[1]))
     p_value = 2 * float(stats.t.sf(abs(effect) / error, _freedom(a, b))) if error > 0 else 1.0
-    return _difference("void_frequency", (a, b), shares, (effect, low, high), p_value, **words)
+    return _difference(quantity, (a, b), shares, (effect, low, high), p_value, **words)
 
 
 def _sizes(a: _Side, b: _Side, confidence: float) -> Difference:

@@ -165,11 +165,11 @@ class Budget(_Entry):
 
 
 class Assumed(_Entry):
-    """What planning assumes before anything is measured."""
+    """What is assumed before anything is measured: for planning, and `correlation` for the test."""
 
     particles_per_region: float = Field(default=25.0, gt=1)
     correlation: float = Field(
-        default=0.05, ge=0, lt=1, description="How alike particles of one region are"
+        default=0.05, ge=0, lt=1, description="How alike particles of one region are, at least"
     )
     tomogram_s: float = Field(default=295.0, gt=0, description="One tomogram, all included")
     map_s: float = Field(default=64.0, ge=0, description="The map with its references")

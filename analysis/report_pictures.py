@@ -22,7 +22,7 @@ from .figures_volume import VolumeView, gallery_figure, slices_figure
 from .meshes import Mesh
 from .mosaic import Mosaic
 from .particle_defects import MISSHAPEN_SPHERICITY, SHAPE
-from .report_format import format_limit, format_number, is_finite
+from .report_format import format_interval_of, format_limit, format_number, is_finite
 
 MIN_UPDATES = 3
 """Fewer live values make no curve."""
@@ -215,8 +215,8 @@ def _correlation(roughness: Json) -> str:
         else f"so larger particles read {'more' if low > 0 else 'less'}"
     )
     return (
-        f" Rank correlation of total proxy and diameter: {found['value']:.2f} (95 % interval "
-        f"{low:.2f} to {high:.2f}, {found['n']} particles), {says}."
+        f" Rank correlation of total proxy and diameter: {format_interval_of(found)}, 95 % "
+        f"interval of {found['n']} particles, {says}."
     )
 
 

@@ -38,6 +38,18 @@ STUDY = {
 """Table 1 of Heenan et al. 2020, doi:10.1002/advs.202000362, for NMC622, as printed."""
 STUDY_FREQUENCY, STUDY_DEAD_VOLUME, STUDY_NET_DEAD_VOLUME = "55 %", "3.8 %", "≈ 2 %"
 
+OTHER_DEAD_VOLUMES = (
+    (
+        "dead_volume_fraction_with_voids",
+        "Dead volume of particles with voids",
+        "All voids over those particles that have one.",
+    ),
+    (
+        "dead_volume_fraction_mean",
+        "Dead volume, mean of particles",
+        "Every particle counts once, so that small ones with large voids count much.",
+    ),
+)
 UNITS = {"um": "µm", "um2": "µm²", "um3": "µm³", "1/um": "1/µm", "1": ""}
 FACES_TOO = ("surface_area_um2", "surface_to_volume_per_um", "sphericity")
 ROWS = (
@@ -248,6 +260,18 @@ def dead_volume_rows(results: Json) -> list[Row]:
             *_exact(results, "dead_volume_fraction.value"),
         ),
     ]
+    for name, words, remark in OTHER_DEAD_VOLUMES:
+        if name in results:
+            rows.append(
+                Row(
+                    words,
+                    share(results, name, interval=True),
+                    MISSING,
+                    share(truth, name),
+                    remark,
+                    *_exact(results, f"{name}.value"),
+                )
+            )
     if "void_to_particle_volume_ratio" in results:
         rows.append(
             Row(
@@ -318,7 +342,9 @@ def warnings(results: Json, extra: list[str]) -> list[str]:
         if warning:
             about.setdefault(str(warning), []).append(_WORDS[name])
     found += [f"{' and '.join(names).capitalize()}: {warning}." for warning, names in about.items()]
-    return list(dict.fromkeys([*found, *extra]))
+    # The same sentence with and without a capital letter is one.
+    first = {one.lower(): one for one in reversed([*found, *extra])}
+    return [one for one in dict.fromkeys([*found, *extra]) if first[one.lower()] == one]
 
 
 _WORDS = {"void_frequency": "void frequency", "dead_volume_fraction": "dead volume"}

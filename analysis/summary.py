@@ -78,8 +78,8 @@ def summarize(
         the objects, ``measurement_se`` (what all objects may be off together, at most),
         ``median`` and ``unit``; ``sphericity_of_means`` is that of the mean volume and mean area,
         the study's, which is lower than the mean sphericity for any spread of sizes),
-        ``particles.percentiles_um``, ``void_frequency``, ``dead_volume_fraction``,
-        ``void_to_particle_volume_ratio`` and ``net_dead_volume_fraction``.
+        ``particles.percentiles_um``, ``void_frequency``, ``dead_volume_fraction`` (and by two
+        more definitions), ``void_to_particle_volume_ratio`` and ``net_dead_volume_fraction``.
 
     Raises
     ------
@@ -111,6 +111,15 @@ def summarize(
 
     frequency = frequency_interval(number_per_particle > 0, region=region, confidence=confidence)
     dead = ratio_of_sums_interval(dead_um3, volume, region=region, confidence=confidence)
+    bearing = number_per_particle > 0
+    of_bearing = [one for one, has in zip(region, bearing, strict=True) if has] if region else None
+    in_bearing = ratio_of_sums_interval(
+        dead_um3[bearing], volume[bearing], region=of_bearing, confidence=confidence
+    )
+    own_share = np.divide(dead_um3, volume, out=np.zeros(len(volume)), where=volume > 0)
+    each = ratio_of_sums_interval(
+        own_share, np.ones(len(volume)), region=region, confidence=confidence
+    )
     mean_void = float(_void_volume(counted).mean()) if len(counted) else 0.0
     ratio = mean_void / float(volume.mean()) if len(whole) else None
     net = ratio * frequency.value if ratio is not None and frequency.value is not None else None
@@ -143,6 +152,14 @@ def summarize(
             "larger_than_um": float(minimum_void_um),
             "void_volume_from": estimator,
             "definition": "sum of void volumes over sum of particle volumes, voids included",
+        },
+        "dead_volume_fraction_with_voids": {
+            **_plain(in_bearing),
+            "definition": "the same over particles with voids only",
+        },
+        "dead_volume_fraction_mean": {
+            **_plain(each),
+            "definition": "mean over particles of the share of each that is void",
         },
         "void_to_particle_volume_ratio": {
             "value": _number(ratio),

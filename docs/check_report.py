@@ -82,7 +82,7 @@ def wrong_numbers(numbers: list[list[str]], file: Path) -> list[str]:
     return [
         f"{path} is {value} on the page, {there!r} in {file.name}"
         for path, value in numbers
-        if repr(there := looked_up(results, path)) != value
+        if ("" if (there := looked_up(results, path)) is None else repr(there)) != value
     ]
 
 

@@ -366,6 +366,12 @@ def test_equal_warnings_are_said_once(results):
     ]
 
 
+def test_a_warning_is_not_repeated_with_a_capital_letter(results):
+    results["tomograms"] = [{"warnings": ["too noisy"]}, {"warnings": []}]
+    results["warnings"] = ["region 1: too noisy"]
+    assert warnings(results, []) == ["region 1: too noisy"]
+
+
 def test_headlines_do_not_recompute(results):
     results["void_frequency"].update(value=0.123, n=999, k=3)
     assert cards(results)[0].value.replace("\N{NO-BREAK SPACE}", " ") == "12 %"
