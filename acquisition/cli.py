@@ -88,6 +88,13 @@ Resume = Annotated[
         "for the newest). Its sample and settings hold unless others are given"
     ),
 ]
+CorrectDetection = Annotated[
+    bool,
+    typer.Option(
+        "--correct-detection",
+        help="Correct the powder's void frequency for missed and false voids, by the scan's twin",
+    ),
+]
 MinimumVoid = Annotated[
     float, typer.Option("--minimum-void", help="Diameter from which a void counts, um")
 ]
@@ -234,6 +241,7 @@ def analyze(
     minimum_void_um: MinimumVoid = 1.8,
     data: Data = None,
     lot: Lot = None,
+    correct_detection: CorrectDetection = False,
 ) -> None:
     """Reconstruct and measure a scan that exists."""
     from zoneplate.analysis.lot_specification import load_specification
@@ -249,6 +257,7 @@ def analyze(
             pixel_um=pixel_um,
             minimum_void_um=minimum_void_um,
             lot=load_specification(lot) if lot is not None else None,
+            correct_detection=correct_detection,
             progress=step,
         )
     conclude(results.document, out)
@@ -263,6 +272,7 @@ def report(
     out: Out = Path("out"),
     data: Data = None,
     lot: Lot = None,
+    correct_detection: CorrectDetection = False,
 ) -> None:
     """Write the report of a run again; analyses the frames only if nobody has.
 
@@ -280,6 +290,7 @@ def report(
             data_dir=data,
             again=False,
             lot=load_specification(lot) if lot is not None else None,
+            correct_detection=correct_detection,
             progress=step,
         )
     conclude(results.document, out)

@@ -20,9 +20,10 @@ import pandas as pd
 from zoneplate.analysis.acceptance import judge, verdict_document
 from zoneplate.analysis.lot_specification import LotSpecification
 from zoneplate.analysis.particle_defects import describe_defects
-from zoneplate.analysis.population import Field, describe_population
+from zoneplate.analysis.population import Field, describe_population, detected_share
 from zoneplate.analysis.summary import MINIMUM_VOID_UM, summarize
 from zoneplate.analysis.tomogram import FACES_COLUMN
+from zoneplate.devices import ConfigurationError
 
 from .data_directory import check_writable
 from .tomogram_file import (
@@ -96,6 +97,7 @@ def collect_results(
     lot: LotSpecification | None = None,
     inputs: Sequence[Path] = (),
     twin: Mapping[str, Any] | None = None,
+    correct_detection: bool = False,
 ) -> Results:
     """Put the numbers of one sample together.
 
@@ -127,7 +129,20 @@ def collect_results(
         Files with the frames that all this comes from; their hashes are noted when it is saved.
     twin
         What was found in a simulated twin of the scan (`zoneplate.acquisition.detection_twin`).
+    correct_detection
+        Correct the frequency of voids of the powder for missed and for false voids, as the twin
+        shows them.
+
+    Raises
+    ------
+    ConfigurationError
+        If that is asked for and there is no twin.
     """
+    if correct_detection and twin is None:
+        raise ConfigurationError(
+            "the frequency of voids cannot be corrected: there is no twin with the settings of "
+            "this scan; make one with zoneplate detection, or leave the correction out"
+        )
     results = Results({}, list(tomograms), map_particles, list(live), list(inputs))
     particles, voids = results.particles, results.voids
     warnings = list(notes)
@@ -160,6 +175,11 @@ def collect_results(
             {number: field_of(tomogram) for number, tomogram in enumerate(tomograms)},
             minimum_void_um=minimum_void_um,
             map_particles=map_particles,
+            **(
+                _detection(particles, voids, twin, minimum_void_um)
+                if correct_detection and twin is not None
+                else {}
+            ),
         )
     faces = summarize(
         with_face_areas(particles), with_face_areas(voids), minimum_void_um=minimum_void_um
@@ -175,6 +195,20 @@ def collect_results(
     document["warnings"] = warnings
     results.document = document
     return results
+
+
+def _detection(
+    particles: pd.DataFrame, voids: pd.DataFrame, twin: Mapping[str, Any], minimum_void_um: float
+) -> dict[str, float]:
+    """Return how many particles with voids are found to have one, and how many without."""
+    found = detected_share(
+        particles,
+        voids,
+        d50_um=float(twin["d50_um"]["value"]),
+        d90_um=float(twin["d90_um"]["value"]),
+        minimum_void_um=minimum_void_um,
+    )
+    return {"detected": found, "false_alarms": float(twin["false_voids_per_particle"]["value"])}
 
 
 def field_of(tomogram: StoredTomogram) -> Field:

@@ -152,6 +152,7 @@ def collect_screening(
     *,
     minimum_void_um: float = MINIMUM_VOID_UM,
     lot: LotSpecification | None = None,
+    correct_detection: bool = False,
 ) -> Results:
     """Put the parts of a screening together, from what the data directory holds."""
     records = [read_run(find_journal(data.journal, uid)) for uid in tomogram_uids]
@@ -208,6 +209,7 @@ def collect_screening(
             ],
             data,
         ),
+        correct_detection=correct_detection,
     )
 
 
@@ -277,6 +279,7 @@ def analyze(
     minimum_void_um: float = MINIMUM_VOID_UM,
     again: bool = True,
     lot: LotSpecification | None = None,
+    correct_detection: bool = False,
     progress: Progress = lambda _: None,
 ) -> Results:
     """Analyse a scan that exists: a file of any format we read, or a run by its uid.
@@ -297,6 +300,9 @@ def analyze(
         Analyse a run even if there is a result.
     lot
         What the lot must fulfil; adds the verdict.
+    correct_detection
+        Correct the frequency of voids of the powder for missed and for false voids, as the twin of
+        the scan shows them.
     progress
         Told in words what is being done.
 
@@ -321,6 +327,7 @@ def analyze(
                 minimum_void_um=minimum_void_um,
                 again=again,
                 lot=lot,
+                correct_detection=correct_detection,
                 progress=progress,
             )
         except RunNotFoundError as error:
@@ -335,6 +342,7 @@ def analyze(
         source={"file": str(source), "format": scan.format},
         minimum_void_um=minimum_void_um,
         lot=lot,
+        correct_detection=correct_detection,
         inputs=files_of(Path(source)),
     )
     progress("writing the report")
@@ -367,6 +375,7 @@ def _analyze_run(
     minimum_void_um: float,
     again: bool,
     lot: LotSpecification | None,
+    correct_detection: bool,
     progress: Progress,
 ) -> Results:
     """Analyse a tomography run, or all tomograms of a screening given the uid of its map."""
@@ -385,7 +394,13 @@ def _analyze_run(
         for one in uids
     ]
     results = collect_screening(
-        data, mosaic_uid, uids, tomograms, minimum_void_um=minimum_void_um, lot=lot
+        data,
+        mosaic_uid,
+        uids,
+        tomograms,
+        minimum_void_um=minimum_void_um,
+        lot=lot,
+        correct_detection=correct_detection,
     )
     progress("writing the report")
     add_report_facts(results)

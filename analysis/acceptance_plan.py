@@ -73,7 +73,7 @@ def plan_limit(specification: LotSpecification, limit: Limit) -> LimitPlan:
     ...     {"quantity": "void_frequency", "acceptable": 0.45, "rejectable": 0.65}]})
     >>> plan = plan_limit(wanted, wanted.limits[0])
     >>> plan.fixed_regions, round(plan.at_acceptable, 1)
-    (7, 3.8)
+    (7, 3.9)
     """
     z = float(stats.norm.ppf(specification.alpha_each) + stats.norm.ppf(specification.risks.beta))
     fixed = mean = 4.0

@@ -7,6 +7,7 @@ Here each is put right by its own means: weights, a correction, and sizes from t
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -18,7 +19,7 @@ from numpy.typing import NDArray
 from .statistics import Interval, frequency_interval
 from .statistics_correction import correct_for_detection, miles_lantuejoul_weights
 from .statistics_percentiles import Weighting, percentile_interval
-from .summary import PERCENTS, VOID_COUNT, count_voids
+from .summary import PERCENTS, VOID_COUNT, count_voids, void_diameter
 
 Json = dict[str, Any]
 
@@ -62,6 +63,50 @@ def border_weights(particles: pd.DataFrame, fields: Mapping[int, Field]) -> NDAr
             center_um=field.center_um,
         )
     return weights
+
+
+def detected_share(
+    particles: pd.DataFrame,
+    voids: pd.DataFrame,
+    *,
+    d50_um: float,
+    d90_um: float,
+    minimum_void_um: float,
+) -> float:
+    """Return how likely a particle with voids is found to have one, given those that were found.
+
+    Parameters
+    ----------
+    particles, voids : DataFrame
+        As for `summarize`.
+    d50_um, d90_um : float
+        Diameters of which half and nine tenths of the voids are found: the probability is logistic
+        in the logarithm of the diameter (`fit_detection`).
+    minimum_void_um
+        Equivalent diameter from which a void counts.
+
+    Returns
+    -------
+    float
+        Harmonic mean, over particles, of the probability of finding their largest void: each one
+        found stands for as many as it takes to find one. 1 where none was found.
+
+    Examples
+    --------
+    >>> table = pd.DataFrame({"particle_id": [1], "equivalent_diameter_um": [6.0],
+    ...                       "volume_um3": [113.0]})
+    >>> void = table.assign(equivalent_diameter_um=1.2, volume_um3=0.9)
+    >>> round(detected_share(table, void, d50_um=1.2, d90_um=1.33, minimum_void_um=1.0), 3)
+    0.5
+    """
+    _, counted = count_voids(particles, voids, minimum_void_um=minimum_void_um)
+    if counted.empty:
+        return 1.0
+    keys = [key for key in ("region", "particle_id") if key in counted]
+    sizes = counted.assign(um=void_diameter(counted)).groupby(keys).agg(um=("um", "max"))
+    slope = math.log(9) / math.log(d90_um / d50_um)
+    odds = (sizes["um"].to_numpy(np.float64) / d50_um) ** slope
+    return float(1 / np.mean(1 + 1 / odds))
 
 
 def describe_population(

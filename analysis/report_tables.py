@@ -302,10 +302,20 @@ def population_tables(results: Json) -> list[Table]:
     found = [Table("Sizes of the powder", ("Diameter", *counted), tuple(lines))]
     frequency = [
         Line("as counted", (_share(results, "void_frequency"),)),
-        Line("with border weights", (_share(results, "population.void_frequency"),)),
+        Line(_put_right(block["void_frequency"]), (_share(results, "population.void_frequency"),)),
     ]
     found.append(Table("Particles with voids", ("Void frequency", "This sample"), tuple(frequency)))
     return found
+
+
+def _put_right(frequency: Json) -> str:
+    """Say what was done to the frequency of the powder."""
+    if frequency.get("detected") is None:
+        return "with border weights; missed and false voids not corrected"
+    return (
+        f"with border weights, corrected for voids missed ({format_percent(frequency['detected'])} "
+        f"found) and false ({format_percent(frequency.get('false_alarms'))}), Rogan and Gladen"
+    )
 
 
 def _refused(text: str, interval: Json) -> str:

@@ -192,7 +192,7 @@ def count_voids(
         that are large enough.
     """
     whole = _rows(particles, ~_flags(particles, "touches_border"))
-    large = _rows(voids, _void_diameter(voids) > minimum_void_um)
+    large = _rows(voids, void_diameter(voids) > minimum_void_um)
     keys = _keys(particles, voids)
     counted = _of_particles(large, whole, keys)
     columns = {
@@ -242,7 +242,8 @@ def _percentiles(whole: pd.DataFrame, confidence: float, seed: int) -> Json:
     return result
 
 
-def _void_diameter(voids: pd.DataFrame) -> NDArray[np.float64]:
+def void_diameter(voids: pd.DataFrame) -> NDArray[np.float64]:
+    """Return the diameters that decide which voids count: from grey values where known."""
     return _preferred(voids, GREY_DIAMETER, "equivalent_diameter_um")
 
 

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from zoneplate.acquisition.command_budget import budget, table_lines
-from zoneplate.acquisition.trade_off import budget_rows
+from zoneplate.acquisition.results import collect_results
+from zoneplate.acquisition.trade_off import budget_rows, trade_off_of
 from zoneplate.devices import ConfigurationError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -63,3 +64,17 @@ def test_lot_is_planned_and_drawn(tmp_path, capsys):
     assert "void_frequency" in said
     assert "d50_number_um" in said
     assert picture.stat().st_size > 10_000
+
+
+def test_no_correction_for_missed_voids_without_a_twin():
+    with pytest.raises(ConfigurationError, match="no twin with the settings"):
+        collect_results("powder", [], parameters={}, source={}, correct_detection=True)
+
+
+def test_trade_off_leaves_out_what_the_camera_cannot_expose():
+    found = trade_off_of("simulated-810", binning=8, projections=16, exposure_s=2.0, snr=10.0)
+    assert [row["binning"] for row in found["same_exposure"]] == [1, 2, 4, 8]
+    assert [row["binning"] for row in found["same_noise"]] == [2, 4, 8]  # 1024 s at binning 1
+    assert [row["snr"] for row in found["same_noise"]] == pytest.approx([10.0] * 3, rel=0.01)
+    assert found["same_exposure"][0]["snr"] == pytest.approx(10 / 8**1.5, rel=0.01)
+    assert trade_off_of("mine", binning=8, projections=16, exposure_s=2.0, snr=10.0) is None

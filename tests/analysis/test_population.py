@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from zoneplate.analysis.population import Field, describe_population
+from zoneplate.analysis.population import Field, describe_population, detected_share
 
 HEIGHT_UM, RADIUS_UM = 64.5, 31.7
 
@@ -90,3 +90,25 @@ def test_missed_voids_can_be_reckoned_in(powder):
     value = plain["void_frequency"]["value"]
     assert corrected["void_frequency"]["value"] == pytest.approx((value - 0.02) / 0.88)
     assert corrected["void_frequency"]["detected"] == 0.9
+
+
+def test_frequency_is_what_it_would_be_had_no_void_been_missed():
+    """Voids of known sizes, found with the probability of a curve: the truth comes back."""
+    rng = np.random.default_rng(12)
+    n, truth, d50, d90 = 6000, 0.4, 1.2, 1.5
+    table = pd.DataFrame({"particle_id": np.arange(n), "volume_um3": 113.0, "region": 0})
+    table["equivalent_diameter_um"], table["touches_border"], table["center_z_um"] = 6.0, False, 0.0
+    table[[f"extent_{axis}_um" for axis in "xyz"]] = 6.0
+    sizes = rng.uniform(1.0, 2.0, n)
+    chance = 1 / (1 + (sizes / d50) ** (-np.log(9) / np.log(d90 / d50)))
+    found = (rng.random(n) < truth) & (rng.random(n) < chance)
+    voids = table.loc[found].assign(equivalent_diameter_um=sizes[found], volume_um3=1.0)
+    share = detected_share(table, voids, d50_um=d50, d90_um=d90, minimum_void_um=0.9)
+    assert share == pytest.approx(chance.mean(), abs=0.02)
+    field = {0: Field(RADIUS_UM, HEIGHT_UM, (0.0, 0.0, 0.0))}
+    result = describe_population(table, voids, field, minimum_void_um=0.9, detected=share)
+    frequency = result["void_frequency"]
+    assert frequency["value"] == pytest.approx(truth, abs=0.02)
+    assert frequency["low"] < truth < frequency["high"]
+    plain = describe_population(table, voids, field, minimum_void_um=0.9)["void_frequency"]
+    assert plain["value"] < 0.35
