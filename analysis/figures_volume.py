@@ -165,7 +165,8 @@ def gallery_figure(
     figure = new_figure(8.4, 2.75 * len(chosen) + 0.3)
     rows = figure.subfigures(len(chosen), 1, squeeze=False)[:, 0]
     for part, (label, void) in zip(rows, chosen, strict=True):
-        part.suptitle(_caption(label, void, particles, voids), fontsize=10, x=0.02, ha="left")
+        caption = _caption(label, void, particles, voids, named=particle_ids is not None)
+        part.suptitle(caption, fontsize=10, x=0.02, ha="left")
         middle = _center_of(view.voids == void if void else view.particles == label)
         box = _box_um(view, label)
         limits = _grey_limits(view, label)
@@ -310,15 +311,22 @@ def _box_um(view: VolumeView, label: int) -> dict[str, tuple[float, float]]:
 
 
 def _caption(
-    label: int, void: int, particles: pd.DataFrame | None, voids: pd.DataFrame | None
+    label: int,
+    void: int,
+    particles: pd.DataFrame | None,
+    voids: pd.DataFrame | None,
+    *,
+    named: bool,
 ) -> str:
     text = f"Particle {label}"
     diameter = _looked_up(particles, "particle_id", label, ("equivalent_diameter_um",))
     if diameter is not None:
         text += f", diameter {diameter:.1f} µm"
-    shape = _looked_up(particles, "particle_id", label, ("sphericity_grey", "sphericity"))
-    if not void:
+    if named:
+        shape = _looked_up(particles, "particle_id", label, ("sphericity_grey", "sphericity"))
         return text if shape is None else f"{text}, sphericity {shape:.2f}"
+    if not void:
+        return text + ", no void found"
     names = ("equivalent_diameter_grey_um", "equivalent_diameter_um")
     size = _looked_up(voids, "void_id", void, names)
     dead = _looked_up(particles, "particle_id", label, ("dead_volume_fraction",))

@@ -81,7 +81,7 @@ def describe_defects(
     return {
         name: {
             **asdict(frequency_interval(found[name].to_numpy(bool), region=region)),
-            "k": int(found[name].sum()),
+            "k": int(np.count_nonzero(found[name].to_numpy(bool))),
             "definition": definition,
         }
         for name, definition in definitions.items()

@@ -162,6 +162,9 @@ def test_the_gallery_shows_whole_particles_with_the_largest_voids_first():
     )
     without = texts(figures.gallery_figure(volume_view(voids=False), particles, voids))
     assert "Particle 1, diameter 8.0 µm, no void found" in without
+    named = texts(figures.gallery_figure(volume_view(), particles, voids, particle_ids=[2]))
+    assert "Particle 2, diameter 6.0 µm, sphericity 0.98" in named
+    assert "Particle 1" not in named
     assert "Particle 3" not in without  # cut by the border
 
 
