@@ -12,7 +12,7 @@ from matplotlib.ticker import MaxNLocator
 
 from .acceptance_plan import LimitPlan
 from .figures_style import INK, MUTED, PARTICLE, SERIES, VOID, new_figure, plot_grid, style
-from .lot_specification import LotSpecification
+from .lot_specification import LotSpecification, words_of
 from .report_format import capitalized
 
 FRACTIONS = ("void_frequency", "dead_volume_fraction", "share")
@@ -121,4 +121,9 @@ def _path(axes: Axes, one: Mapping[str, Any], looks: int) -> None:
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.text(0.02, 0.96, "reject", transform=axes.transAxes, color="#8f3d00", va="top")
     axes.text(0.02, 0.04, "accept", transform=axes.transAxes, color="#00573f", va="bottom")
-    style(axes, "regions", "log likelihood ratio, bad : good", capitalized(str(one["words"])))
+    style(
+        axes,
+        "regions",
+        "log likelihood ratio, bad : good",
+        capitalized(str(one.get("words") or words_of(one["name"]))),
+    )

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 from numpy.typing import ArrayLike, NDArray
 
 from .figures_style import (
@@ -88,6 +88,7 @@ def _transmission_of_pixels(
         label = f"{name}, mean {100 * float(frames[index].mean()):.0f} %"
         axes.stairs(share, 100 * edges, color=color, lw=1.6, label=label)
     axes.set_yscale("log")
+    axes.yaxis.set_minor_locator(NullLocator())  # hundreds of ticks, which take their time
     axes.yaxis.set_major_formatter(FuncFormatter(_plain))
     axes.legend(frameon=False, fontsize=9, loc="upper center")
     axes.set_ylim(top=8 * axes.get_ylim()[1])
@@ -192,6 +193,8 @@ def exposure_figure(
         axes.plot([exposure_s], [here], "o", color=SERIES[0], ms=8, label="this scan")
         axes.axhline(study[0], color=INK, lw=1.2, ls="--", label=study[1])
         axes.set_xscale("log")
+        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axes.xaxis.set_minor_locator(NullLocator())
         axes.xaxis.set_major_formatter(FuncFormatter(_plain))
         axes.set_ylim(bottom=0)
         axes.legend(frameon=False, fontsize=9, loc="upper left")
@@ -232,6 +235,7 @@ def noise_figure(view: VolumeView, tomogram: Json) -> Figure:
             value = float(tomogram[name])
             greys.axvline(value, color=INK, ls=dashes, lw=1.3, label=f"{label} {value:.4f} / µm")
     greys.set_yscale("log")
+    greys.yaxis.set_minor_locator(NullLocator())
     greys.set_ylim(top=300 * greys.get_ylim()[1])
     greys.legend(fontsize=9, loc="upper right", framealpha=1, edgecolor="white")
     style(greys, "attenuation of a voxel (1/µm)", "number of voxels", "a  Grey values")
@@ -295,10 +299,10 @@ def trade_off_figure(trade_off: Json) -> Figure:
         axes.set_xscale("log")
         axes.set_yscale("log")
         axes.set_xticks(voxel, [f"{one:.0f}" for one in voxel])
-        axes.xaxis.set_minor_formatter(NullFormatter())
+        axes.xaxis.set_minor_locator(NullLocator())
         axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if axes is detail else (1,)))
         axes.yaxis.set_major_formatter(FuncFormatter(_plain))
-        axes.yaxis.set_minor_formatter(NullFormatter())
+        axes.yaxis.set_minor_locator(NullLocator())
         here = [1000 * row["voxel_um"] for row in same if row["binning"] == used]
         for place in here:
             axes.axvline(place, color=MUTED, lw=6, alpha=0.25, zorder=0, label="this scan")

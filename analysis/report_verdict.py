@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from .acceptance import LINK
 from .acceptance_plan import plan_limit
 from .figures_lots import path_figure, plan_figure
-from .lot_specification import LotSpecification, SpecificationError
+from .lot_specification import LotSpecification, SpecificationError, words_of
 from .report_format import MISSING, NBSP, capitalized, format_number, format_percent, is_finite
 
 WORDS = {
@@ -112,6 +112,11 @@ def _sentence(part: str) -> str:
     return f"{capitalized(part)}.".replace(" um", f"{NBSP}µm")
 
 
+def _words(one: Mapping[str, Any]) -> str:
+    """Return what a limit is called; verdicts of earlier versions have only its name."""
+    return str(one.get("words") or words_of(str(one["name"])))
+
+
 def _row(number: int, one: Mapping[str, Any]) -> LimitRow:
     place = max(int(one["regions"]) - 1, 0)
     look = one["path"][place] if one["path"] else {}
@@ -126,7 +131,7 @@ def _row(number: int, one: Mapping[str, Any]) -> LimitRow:
             f"{format_percent(one['risk_if_rejected'])} if rejected"
         )
     return LimitRow(
-        name=capitalized(str(one["words"])),
+        name=capitalized(_words(one)),
         good=_value(one, one["acceptable"]),
         bad=_value(one, one["rejectable"]),
         estimate=_value(one, value),
@@ -152,7 +157,7 @@ def verdict_figures(results: Mapping[str, Any]) -> list[tuple[Figure, str, str]]
     verdict = results.get("verdict")
     if not verdict:
         return []
-    names = ", ".join(str(one["words"]) for one in verdict["limits"])
+    names = ", ".join(_words(one) for one in verdict["limits"])
     figures = [
         (
             path_figure(verdict),

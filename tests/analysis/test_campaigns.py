@@ -24,7 +24,7 @@ def campaigns(monkeypatch):
 def test_campaign_holds_the_risks_with_half_the_regions(campaigns):
     campaign, _ = campaigns
     sizes = campaign.CASES[3]
-    ((wanted, plan, correlation, good, bad),) = campaign.rows(60, (0.05,), [sizes], seed=2)
+    ((wanted, plan, correlation, good, bad),) = campaign.rows(60, [(0.05, 0.05)], [sizes], 2)
     assert good.rejected + bad.accepted <= 0.16  # 5 % each, and the luck of 60 lots
     assert (good.mean_regions + bad.mean_regions) / 2 < 0.65 * plan.fixed_regions
     assert campaign.show(wanted, plan, correlation, good, bad).startswith("| d50_number_um | 5.8")
