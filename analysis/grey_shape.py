@@ -17,14 +17,14 @@ comes beside other libraries: ``benchmarks/bias_table.py``, `docs/accuracy.md`.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
 
+from .calipers import Calipers, measure_calipers, no_calipers
 from .grey_kernels import (
     SMOOTHING_VOXELS,
     TRUNCATION_VOXELS,
@@ -32,7 +32,7 @@ from .grey_kernels import (
     smoothed_with_gradient,
 )
 from .local_levels import LocalBackground, local_background
-from .moments import measure_moments
+from .moments import Moments, measure_moments
 from .morphology import grown
 from .uncertainty import blurred_ball
 
@@ -90,6 +90,10 @@ class GreyShapes:
         uncertainty from noise. 0 for an object too small or too near to others to have one.
     blur : float
         Standard deviation of the blur that was found at the edges of all objects.
+    calipers : Calipers
+        Widths and hulls.
+    moments : Moments
+        Of the labels.
     """
 
     volume: Floats
@@ -97,6 +101,8 @@ class GreyShapes:
     area: Floats
     area_noise: Floats
     blur: float
+    calipers: Calipers
+    moments: Moments
 
 
 def measure_grey_shapes(
@@ -106,6 +112,7 @@ def measure_grey_shapes(
     noise: float,
     volume: Floats | None = None,
     allowed: NDArray[np.bool_] | None = None,
+    moments: Moments | None = None,
 ) -> GreyShapes:
     """Measure the volume and the free surface of every label.
 
@@ -122,6 +129,8 @@ def measure_grey_shapes(
         Volumes in voxels, if they are known better; measured when not given.
     allowed : (rows, depth, columns) array of bool, optional
         Where the edges of objects may be looked for; everywhere when not given.
+    moments : Moments, optional
+        Of the labels, if they are known.
 
     Returns
     -------
@@ -139,9 +148,13 @@ def measure_grey_shapes(
     """
     count = int(labels.max(initial=0))
     zeros = np.zeros(count + 1)
+    moments = measure_moments(labels, count) if moments is None else moments
     if count == 0:
-        return GreyShapes(zeros, zeros.copy(), zeros.copy(), zeros.copy(), 0.0)
-    box = grown(ndimage.find_objects((labels > 0).view(np.uint8))[0], MARGIN_VOXELS, labels.shape)
+        return GreyShapes(zeros, zeros, zeros, zeros, 0.0, no_calipers(0), moments)
+    there = moments.voxels > 0
+    low, high = moments.first[there].min(axis=0), moments.stop[there].max(axis=0)
+    first, second, third = (slice(int(a), int(b)) for a, b in zip(low, high, strict=True))
+    box = grown((first, second, third), MARGIN_VOXELS, labels.shape)
     labels, share = np.ascontiguousarray(labels[box]), np.ascontiguousarray(share[box])
     inside = None if allowed is None else allowed[box]
     edges = _edges(share, labels, inside, count, noise)
@@ -149,16 +162,44 @@ def measure_grey_shapes(
         volume, volume_noise = edges.volume(count)
     else:
         volume_noise = zeros
-    area, area_noise, blur = edges.area(volume, count)
-    elongation = _elongation(measure_moments(labels, count).semi_axes, blur)
-    area, area_noise = area * elongation, area_noise * elongation
-    return GreyShapes(volume, volume_noise, area, area_noise, blur)
+    surface = edges.surface(volume, count)
+    elongation = _elongation(moments.semi_axes, surface.blur)
+    corner = [side.start for side in box]
+    calipers = edges.calipers(surface, labels, replace(moments, center=moments.center - corner))
+    calipers = replace(calipers, points=calipers.points + np.array(corner, dtype=np.float32))
+    return GreyShapes(
+        volume,
+        volume_noise,
+        surface.area * elongation,
+        surface.area_noise * elongation,
+        float(np.sqrt(max(surface.blur**2 - SMOOTHING_VOXELS**2, 0.0))),
+        calipers,
+        moments,
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class _Surface:
+    """Levels and areas of the surfaces, radii by volume, and the blur with the smoothing."""
+
+    level: Floats
+    radius: Floats
+    area: Floats
+    area_noise: Floats
+    blur: float
 
 
 @dataclass(frozen=True, eq=False)
 class _Edges:
-    """The voxels near surfaces, flat: owner, share and its smoothed version with gradient."""
+    """The voxels near surfaces, flat: owner, share and its smoothed version with gradient.
 
+    Beside them whole arrays: where they lie, the grown labels, the cores, and the smoothed share.
+    """
+
+    where: NDArray[np.bool_]
+    grown: Labels
+    inside: NDArray[np.bool_]
+    field: Grey
     owner: NDArray[np.int32]
     share: Floats
     smooth: Floats
@@ -179,7 +220,7 @@ class _Edges:
         # An error of the solid's level moves half of the edge's sum.
         return self.core + edge, np.hypot(chance, SOLID_SHARE * self.solid_noise * size)
 
-    def area(self, volume: Floats, count: int) -> tuple[Floats, Floats, float]:
+    def surface(self, volume: Floats, count: int) -> _Surface:
         owner = self.owner
         contrast = self.solid[owner] - self.background
         smooth = (self.smooth - self.background) / contrast
@@ -202,7 +243,18 @@ class _Edges:
         spread = _sums(owner, (self.gradient_noise * window) ** 2, count)
         scatter = np.sqrt(8 * spread) / response
         scatter[0] = 0.0
-        return area, scatter, float(np.sqrt(max(blur**2 - SMOOTHING_VOXELS**2, 0.0)))
+        return _Surface(level, radius, area, scatter, blur)
+
+    def calipers(self, surface: _Surface, labels: Labels, moments: Moments) -> Calipers:
+        contrast = self.solid[self.owner] - self.background
+        share = self.field
+        share[self.where] = (self.smooth - self.background) / contrast
+        blur = surface.blur
+        noise = self.gradient_noise * np.sqrt(2) * SMOOTHING_VOXELS * np.sqrt(2 * np.pi) * blur
+        return measure_calipers(
+            share, self.grown, labels, self.inside, surface.level, moments,
+            radius=surface.radius, blur=blur, point_noise=noise,
+        )  # fmt: skip
 
     def _levels(self, volume: Floats, smooth: Floats, gradient: Floats, count: int) -> Floats:
         """Find the level at which the smoothed surface encloses each object's volume."""
@@ -232,6 +284,10 @@ def _edges(
     away = (owner == 0) if allowed is None else allowed & (owner == 0)
     quiet = gradient[away]
     return _Edges(
+        where=edge,
+        grown=np.where(edge | core | (labels > 0), owner, 0),
+        inside=core,
+        field=smooth,
         owner=owner[edge],
         share=share[edge].astype(np.float64),
         smooth=smooth[edge].astype(np.float64),

@@ -71,14 +71,12 @@ class GreyVoids:
     ----------
     volume, volume_se : (M,) arrays
         Volume and its standard uncertainty, in voxels.
-    center_depth, wall : (M,) arrays
-        Distance to the particle's surface from the void's centre, and the thinnest wall left
-        around it, in voxels.
+    wall : (M,) array
+        Voxels left between the void and the particle's surface, where they are fewest.
     """
 
     volume: NDArray[np.float64]
     volume_se: NDArray[np.float64]
-    center_depth: NDArray[np.float64]
     wall: NDArray[np.float64]
 
 
@@ -102,7 +100,7 @@ def measure_grey_voids(segmentation: Segmentation) -> GreyVoids:
     if known is not None:
         return known
     count = len(segmentation.parent) - 1
-    result = np.zeros((4, count))
+    result = np.zeros((3, count))
     phases = segmentation.phases
     if count and phases is not None:
         depth = edt.edt(segmentation.particles, black_border=False)
@@ -229,7 +227,7 @@ def _one(
     phases: Phases,
     rim: _Rim,
     size: float,
-) -> tuple[float, float, float, float]:
+) -> tuple[float, float, float]:
     this = voids == void
     others = (voids > 0) & ~this
     distance = np.asarray(ndimage.distance_transform_edt(~this))
@@ -255,9 +253,8 @@ def _one(
     variance = noise**2 * voxels + rim.scatter**2 * np.count_nonzero(at_rim)
     bias = GREY_BIAS + SMALL_BIAS * (4 * np.pi / (3 * max(total, 1.0))) ** (2 / 3)
     common = (solid_se / contrast * voxels) ** 2 + (bias * total) ** 2
-    middle = tuple(round(float(index.mean())) for index in np.nonzero(this))
     wall = float(depth[this].min()) - 1.0  # from the void's outermost voxel to its own face
-    return max(total, 0.0), float(np.sqrt(variance + common)), float(depth[middle]) - 0.5, wall
+    return max(total, 0.0), float(np.sqrt(variance + common)), wall
 
 
 def _solid_level(

@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import cc3d
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
-from .grey_columns import add_particle_shapes, add_void_shapes, compare_with_grey
+from .grey_columns import add_particle_shapes, add_void_shapes, compare_with_grey, particle_shapes
 from .grey_volume import measure_grey_voids
+from .moments import Moments, measure_moments
 from .segmentation import Center, Segmentation
+from .shape_columns import add_places, add_shapes, shapes_of_labels
+from .summary import MINIMUM_VOID_UM
 from .surface_area import FACES_OVER_TRUE_AREA, AreaMethod, surface_area_voxels
 from .uncertainty import BoundaryUncertainty
 
@@ -57,7 +59,9 @@ def measure_particles(
         ``solid_volume_um3`` and ``dead_volume_fraction``, which use the grey void volume;
         ``volume_grey_um3, equivalent_diameter_grey_um, surface_area_grey_um2, sphericity_grey``
         with ``_se``, from the grey values (`zoneplate.analysis.grey_shape`; NaN for plain
-        labels): without the bias of the blur and the roughening by noise.
+        labels): without the bias of the blur and the roughening by noise; ``feret_max_um,
+        feret_min_um, semi_axis_a_um, semi_axis_b_um, semi_axis_c_um, solidity`` with ``_se``
+        (`zoneplate.analysis.shape_columns`); ``below_shape_limit`` (less than 6 voxels across).
 
     Raises
     ------
@@ -85,13 +89,15 @@ def measure_particles(
         split = np.zeros(len(borders), dtype=bool)
         center = _center((0.0, 0.0, 0.0) if center_um is None else center_um)
         boundary = BoundaryUncertainty.of_labels(voxel_um)
-    table = _measure(labels, voxel_um, area, center, boundary)
+    moments = segmentation.particle_moments if segmentation else measure_moments(labels)
+    table = _measure(labels, moments, voxel_um, area, center, boundary)
     ids = table.pop("label").to_numpy()
     table.insert(0, "particle_id", ids)
     table["touches_border"] = borders[ids]
     table["split"] = split[ids]
     table = _with_voids(table, segmentation, voxel_um)
-    add_particle_shapes(table, segmentation, voxel_um)
+    shapes = add_particle_shapes(table, segmentation, voxel_um)
+    add_shapes(table, ids, shapes or shapes_of_labels(labels), voxel_um)
     compare_with_grey(table, area_scale=_area_scale(area))
     return table
 
@@ -102,6 +108,7 @@ def measure_voids(
     area: AreaMethod = "crofton",
     *,
     center_um: Sequence[float] | None = None,
+    minimum_void_um: float = MINIMUM_VOID_UM,
 ) -> pd.DataFrame:
     """Measure every internal void.
 
@@ -115,6 +122,8 @@ def measure_voids(
         Definition of the surface area.
     center_um : (x, y, z), optional
         Where the centre of the volume lies in the specimen frame.
+    minimum_void_um : float
+        Detection limit: the grey diameter up to which a void is ``unresolved``.
 
     Returns
     -------
@@ -125,11 +134,14 @@ def measure_voids(
         ``volume_grey_um3`` and ``equivalent_diameter_grey_um``, from the missing attenuation
         (`zoneplate.analysis.grey_volume`), ``surface_area_grey_um2`` and ``sphericity_grey`` at
         that volume, and their ``_se``. ``depth_um`` is the distance of the
-        void's centre from the particle's surface, ``wall_um`` the thinnest wall around it.
+        void's centre from the particle's surface, ``wall_um`` the shell thickness where it is
+        thinnest, ``radial_position`` 0 in the particle's centre and 1 at its surface, each with
+        ``_se``; ``unresolved`` voids are below the detection limit.
     """
     center = segmentation.center_um if center_um is None else _center(center_um)
     boundary = BoundaryUncertainty.of_segmentation(segmentation)
-    table = _measure(segmentation.voids, voxel_um, area, center, boundary)
+    moments = segmentation.void_moments
+    table = _measure(segmentation.voids, moments, voxel_um, area, center, boundary)
     ids = table.pop("label").to_numpy()
     parents = segmentation.parent[ids]
     table.insert(0, "void_id", ids)
@@ -144,9 +156,10 @@ def measure_voids(
     table["equivalent_diameter_grey_um"] = diameter
     relative = np.divide(volume_se, 3 * volume, out=np.full_like(volume, np.nan), where=volume > 0)
     table["equivalent_diameter_grey_um_se"] = diameter * relative
-    table["depth_um"] = grey.center_depth * voxel_um
-    table["wall_um"] = grey.wall * voxel_um
-    add_void_shapes(table, segmentation, voxel_um, grey.volume, grey.volume_se)
+    table["unresolved"] = ~(diameter > minimum_void_um)  # also where it is not known
+    shapes = add_void_shapes(table, segmentation, voxel_um, grey)
+    add_shapes(table, ids, shapes or shapes_of_labels(segmentation.voids), voxel_um)
+    add_places(table, segmentation, shapes, particle_shapes(segmentation))
     compare_with_grey(table, area_scale=_area_scale(area))
     return table
 
@@ -156,20 +169,21 @@ def _area_scale(area: AreaMethod) -> float:
 
 
 def _measure(
-    labels: Labels, voxel_um: float, area: AreaMethod, center_um: Center, edge: BoundaryUncertainty
+    labels: Labels,
+    moments: Moments,
+    voxel_um: float,
+    area: AreaMethod,
+    center_um: Center,
+    edge: BoundaryUncertainty,
 ) -> pd.DataFrame:
     """Columns that particles and voids share, for every label that occurs."""
     if not voxel_um > 0:
         raise ValueError(f"voxel_um must be positive, not {voxel_um}")
-    count = int(labels.max(initial=0))
-    areas = surface_area_voxels(labels, area, count) * voxel_um**2
-    statistics = cc3d.statistics(_roomy(labels, count))
-    voxels = np.asarray(statistics["voxel_counts"], dtype=np.int64)[: count + 1]
+    voxels = moments.voxels
+    areas = surface_area_voxels(labels, area, len(voxels) - 1) * voxel_um**2
     ids = np.flatnonzero(voxels)
-    ids = ids[ids > 0]
-    index = np.asarray(statistics["centroids"], dtype=np.float64).reshape(-1, 3)[ids]
-    boxes = [statistics["bounding_boxes"][int(label)] for label in ids]
-    extents = np.array([[side.stop - side.start for side in box] for box in boxes]).reshape(-1, 3)
+    index = moments.center[ids]
+    extents = (moments.stop - moments.first)[ids]
     middle = (np.array(labels.shape) - 1) / 2
     volume = voxels[ids].astype(np.float64) * voxel_um**3
     surface = areas[ids]
@@ -204,14 +218,6 @@ def _measure(
     )
 
 
-def _roomy(labels: Labels, count: int) -> Labels:
-    """Return labels with more voxels than numbers, which cc3d asks for: empty rows at the end."""
-    if count < labels.size:
-        return labels
-    rows = count // (labels.shape[1] * labels.shape[2]) + 1
-    return np.pad(labels, ((0, rows), (0, 0), (0, 0)))
-
-
 def _with_voids(
     table: pd.DataFrame, segmentation: Segmentation | None, voxel_um: float
 ) -> pd.DataFrame:
@@ -222,7 +228,7 @@ def _with_voids(
     counted, grey = np.zeros(size), np.zeros(size)
     if segmentation is not None:
         parents = segmentation.parent[1:]
-        sizes = np.bincount(segmentation.voids.ravel(), minlength=len(segmentation.parent))[1:]
+        sizes = segmentation.void_moments.voxels[1:]
         counts = np.bincount(parents, minlength=size)
         counted = np.bincount(parents, weights=sizes, minlength=size) * voxel_um**3
         volumes = measure_grey_voids(segmentation).volume

@@ -9,12 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal
 
 import cc3d
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from .moments import Moments, measure_moments
 from .morphology import dilate, erode
 from .splitting import split_touching
 from .thresholds import Phases, ThresholdMethod, find_phases, phases_at
@@ -85,6 +87,16 @@ class Segmentation:
     field_radius_um: float
     voxel_um: float
     center_um: Center
+
+    @cached_property
+    def particle_moments(self) -> Moments:
+        """Voxels, centres, axes and bounding boxes of the particles."""
+        return measure_moments(self.particles, len(self.split) - 1)
+
+    @cached_property
+    def void_moments(self) -> Moments:
+        """The same of the voids."""
+        return measure_moments(self.voids, len(self.parent) - 1)
 
     @property
     def whole_radius_um(self) -> float:

@@ -32,6 +32,7 @@ from .rotation_axis import (
 )
 from .segmentation import Segmentation, segment
 from .summary import MINIMUM_VOID_UM, summarize
+from .surface_area import surface_area_voxels
 from .tomogram_limits import limits, measurable, needed_projections, spread_over
 from .views import Projection, Views
 
@@ -358,9 +359,12 @@ class TomogramAnalysis:
             particles, voids = particles.iloc[:0].copy(), voids.iloc[:0].copy()
             summary = summarize(particles, voids, minimum_void_um=self.minimum_void_um)
         # The study's areas, by counting voxel faces, stand beside ours.
-        for table, measure in ((particles, measure_particles), (voids, measure_voids)):
-            faces = measure(segmentation, self.pixel_um, "faces")["surface_area_um2"]
-            table[FACES_COLUMN] = faces.loc[table.index]
+        for table, labels, name in (
+            (particles, segmentation.particles, "particle_id"),
+            (voids, segmentation.voids, "void_id"),
+        ):
+            faces = surface_area_voxels(labels, "faces") * self.pixel_um**2
+            table[FACES_COLUMN] = faces[table[name]]
         transmission = np.exp(-frames)
         shown = spread_over(angles_deg)
         return Tomogram(
@@ -446,7 +450,7 @@ class TomogramAnalysis:
             **options,
         )
         particles = measure_particles(segmentation, voxel_um)
-        voids = measure_voids(segmentation, voxel_um)
+        voids = measure_voids(segmentation, voxel_um, minimum_void_um=self.minimum_void_um)
         summary = summarize(particles, voids, minimum_void_um=self.minimum_void_um)
         return segmentation, particles, voids, summary
 
