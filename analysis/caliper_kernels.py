@@ -6,6 +6,8 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from .workers import in_parts
+
 REFINEMENTS = 8
 """Halvings of the step by which the direction of an extreme width is refined ..."""
 FIRST_STEP_RAD = 0.07
@@ -13,13 +15,17 @@ FIRST_STEP_RAD = 0.07
 PROBABLE = (0.02, 0.98)
 """Shares between which the edge is straightened before a crossing is interpolated."""
 
+LEAST_ROWS = 16
+"""Fewer rows of a volume are not worth a thread."""
+FARTHEST = np.float32(1e9)
+
 Floats = NDArray[np.float64]
 Singles = NDArray[np.float32]
 Labels = NDArray[np.int32]
 Flags = NDArray[np.bool_]
 
 
-@njit(cache=True, nogil=True, fastmath={"contract", "reassoc", "nnan"})
+@njit(cache=True, nogil=True, fastmath=True)
 def mean_cubes(support: Singles, steepness: Singles) -> Floats:  # pragma: no cover - compiled
     """Mean cube of the distance from the centre to the polytope's surface, over all rays."""
     count, total = support.shape
@@ -28,9 +34,10 @@ def mean_cubes(support: Singles, steepness: Singles) -> Floats:  # pragma: no co
         planes = support[n]
         cubes = 0.0
         for ray in range(total):
-            nearest = np.float32(np.inf)
+            nearest = FARTHEST
             for plane in range(total):
-                nearest = min(nearest, planes[plane] * steepness[ray, plane])
+                distance = planes[plane] * steepness[ray, plane]
+                nearest = distance if distance < nearest else nearest
             cubes += np.float64(nearest) ** 3
         result[n] = cubes / total
     return result
@@ -45,7 +52,7 @@ def support_functions(
     support = np.full((count, 2 * total), np.nan)
     refined = np.zeros((2, count))
     high, low = np.empty(total, dtype=np.float32), np.empty(total, dtype=np.float32)
-    for n in range(1, count):
+    for n in range(count):
         if first[n] == first[n + 1]:
             continue
         own = points[first[n] : first[n + 1]]
@@ -61,26 +68,27 @@ def support_functions(
     return support, refined[0], refined[1]
 
 
-@njit(cache=True, nogil=True, fastmath={"contract", "reassoc", "nnan"})
+@njit(cache=True, nogil=True, fastmath=True)
 def _extremes(
     points: Singles, half: Singles, high: Singles, low: Singles
 ) -> None:  # pragma: no cover - compiled
-    high[:], low[:] = np.float32(-np.inf), np.float32(np.inf)
+    high[:], low[:] = -FARTHEST, FARTHEST
     for p in range(len(points)):
         y, z, x = points[p, 0], points[p, 1], points[p, 2]
         for k in range(half.shape[1]):
             along = y * half[0, k] + z * half[1, k] + x * half[2, k]
-            high[k] = max(high[k], along)
-            low[k] = min(low[k], along)
+            high[k] = along if along > high[k] else high[k]
+            low[k] = along if along < low[k] else low[k]
 
 
-@njit(cache=True, nogil=True, fastmath={"contract", "reassoc", "nnan"})
+@njit(cache=True, nogil=True, fastmath=True)
 def _width(points: Singles, y: float, z: float, x: float) -> float:  # pragma: no cover - compiled
     a, b, c = np.float32(y), np.float32(z), np.float32(x)
-    high, low = np.float32(-np.inf), np.float32(np.inf)
+    high, low = -FARTHEST, FARTHEST
     for p in range(len(points)):
         along = points[p, 0] * a + points[p, 1] * b + points[p, 2] * c
-        high, low = max(high, along), min(low, along)
+        high = along if along > high else high
+        low = along if along < low else low
     return float(high - low)
 
 
@@ -122,9 +130,15 @@ def boundary_points(
     Of the contact between two objects the middle is kept, and what is not at its rim.
     """
     arguments = (share, owner, labels, core, level.astype(np.float32), touching)
-    room = _walk(*arguments, np.empty((0, 2), np.int32), np.empty((0, 3)))
-    whose, points = np.empty((room, 2), dtype=np.int32), np.empty((room, 3))
-    _walk(*arguments, whose, points)
+
+    def walk(start: int, stop: int) -> tuple[Labels, Floats]:
+        room = _walk(*arguments, start, stop, np.empty((0, 2), np.int32), np.empty((0, 3)))
+        whose, points = np.empty((room, 2), dtype=np.int32), np.empty((room, 3))
+        _walk(*arguments, start, stop, whose, points)
+        return whose, points
+
+    parts = in_parts(walk, len(owner), LEAST_ROWS)
+    whose, points = (np.concatenate(part) for part in zip(*parts, strict=True))
     contact = whose[:, 1] != 0
     pairs, member, size = np.unique(
         np.abs(whose[contact]), axis=0, return_inverse=True, return_counts=True
@@ -197,6 +211,8 @@ def _walk(
     core: Flags,
     level: Singles,
     touching: Flags,
+    start: int,
+    stop: int,
     whose: Labels,
     points: Floats,
 ) -> int:  # pragma: no cover - compiled
@@ -207,7 +223,7 @@ def _walk(
     """
     shape = share.shape
     count, room = 0, len(whose)
-    for y in range(shape[0]):
+    for y in range(start, stop):
         for z in range(shape[1]):
             for x in range(shape[2]):
                 n = owner[y, z, x]

@@ -35,6 +35,7 @@ from .caliper_kernels import (
     touching_objects,
 )
 from .moments import Moments
+from .workers import in_parts
 
 HALF_DIRECTIONS = 300
 """Directions of one half of the sphere, 8 degrees apart."""
@@ -42,6 +43,8 @@ ORDER = 4
 """Of the spherical harmonics: widths of ellipsoids of 2 : 1 are within 0.5 %."""
 GRAZING = 0.05
 """Cosine below which a plane is taken not to bound a ray."""
+NEVER = 1e6
+"""What stands for one over such a cosine."""
 LARGEST_SHIFT = 0.15
 """Share of the distance to the surface that the blur may have moved it; beyond, it hides it."""
 
@@ -145,7 +148,8 @@ def measure_calipers(
     first = np.searchsorted(whose, np.arange(len(level) + 1))
     half = np.ascontiguousarray(directions()[:HALF_DIRECTIONS].T.astype(np.float32))
     about = (points - moments.center[whose]).astype(np.float32)
-    support, longer, shorter = support_functions(about, first, half)
+    parts = in_parts(lambda a, b: support_functions(about, first[a : b + 1], half), len(level))
+    support, longer, shorter = (np.concatenate(part) for part in zip(*parts, strict=True))
     shift = blur_shift(moments, blur)
     noise = np.full(len(level), point_noise)
     support, kept = smoothed(support + shift, HULL_NOISE * noise)
@@ -290,7 +294,8 @@ def smoothed(support: Floats, noise: Floats) -> tuple[Floats, Floats]:
     kept : (N + 1,) array
         What was kept of the difference: 0 for a noisy sphere, 1 for a box without noise.
     """
-    smooth = support @ _projection()
+    basis, inverse = _harmonics()
+    smooth = (support @ inverse) @ basis
     rest = support - smooth
     variance = np.square(rest).mean(axis=1)
     with np.errstate(invalid="ignore", divide="ignore"):
@@ -318,19 +323,21 @@ def hull_volumes(support: Floats) -> Floats:
     True
     """
     steepness, sphere = _slants()
-    return 4 / 3 * np.pi * mean_cubes(support.astype(np.float32), steepness) / sphere
+    singles = support.astype(np.float32)
+    cubes = in_parts(lambda a, b: mean_cubes(singles[a:b], steepness), len(singles))
+    return 4 / 3 * np.pi * np.concatenate(cubes) / sphere
 
 
 @lru_cache(maxsize=1)
-def _projection() -> Floats:
-    """Return the matrix that fits spherical harmonics up to `ORDER`, (600, 600)."""
+def _harmonics() -> tuple[Floats, Floats]:
+    """Return what spans the spherical harmonics up to `ORDER`, (25, 600), and its inverse."""
     powers = [
         power
         for power in itertools.product(range(ORDER + 1), repeat=3)
         if sum(power) in (ORDER - 1, ORDER)  # on the sphere these span all lower orders too
     ]
-    basis = np.stack([np.prod(directions() ** power, axis=1) for power in powers], axis=1)
-    return basis @ np.linalg.pinv(basis)
+    basis = np.stack([np.prod(directions() ** power, axis=1) for power in powers])
+    return basis, np.linalg.pinv(basis)
 
 
 @lru_cache(maxsize=1)
@@ -341,7 +348,7 @@ def _slants() -> tuple[Singles, float]:
     """
     turn = Rotation.from_rotvec((0.3, 0.5, 0.7)).as_matrix()
     cosine = directions() @ turn.T @ directions().T
-    inverse = np.where(cosine > GRAZING, 1 / np.maximum(cosine, GRAZING), np.inf)
+    inverse = np.where(cosine > GRAZING, 1 / np.maximum(cosine, GRAZING), NEVER)
     steepness = inverse.astype(np.float32)
     sphere = mean_cubes(np.ones((1, len(cosine)), dtype=np.float32), steepness)
     return steepness, float(sphere[0])

@@ -9,11 +9,11 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from .grey_shape import GreyShapes, measure_grey_shapes
+from .grey_shape import GreyShapes
+from .grey_slabs import measure_grey_shapes_in_slabs
 from .grey_volume import GreyVoids
-from .morphology import dilate, erode
+from .morphology import Box, dilate, erode
 from .segmentation import Segmentation
-from .surface_area import contact_area_voxels
 from .thresholds import Phases
 from .uncertainty import standard_uncertainty_with_bias
 
@@ -103,16 +103,22 @@ def add_void_shapes(
     phases = segmentation.phases
     shapes = None
     if phases is not None and len(grey.volume):
-        missing = (phases.solid_level - segmentation.volume) / np.float32(phases.contrast)
-        deep = erode(segmentation.particles > 0) | (segmentation.voids > 0)
-        missing[~deep] = 0.0  # what is dark there is the particle's own edge
-        shapes = measure_grey_shapes(
+
+        def deep(box: Box) -> NDArray[np.bool_]:
+            return erode(segmentation.particles[box] > 0) | (segmentation.voids[box] > 0)
+
+        def missing(box: Box) -> NDArray[np.float32]:
+            part = (phases.solid_level - segmentation.volume[box]) / np.float32(phases.contrast)
+            part[~deep(box)] = 0.0  # what is dark there is the particle's own edge
+            return part
+
+        shapes = measure_grey_shapes_in_slabs(
             missing,
             segmentation.voids,
+            segmentation.void_moments,
             noise=phases.solid_noise / phases.contrast,
             volume=np.concatenate([[0.0], grey.volume]),
             allowed=deep,
-            moments=segmentation.void_moments,
         )
         thick = np.concatenate([[True], grey.wall > THINNEST_WALL_VOXELS])
         shapes = replace(
@@ -166,12 +172,7 @@ def compare_with_grey(table: pd.DataFrame, *, area_scale: float = 1.0) -> None:
 
 def _contacts(segmentation: Segmentation) -> Floats:
     """Area of the cuts of every particle, in squares of the voxel edge."""
-    count = len(segmentation.split) - 1
-    if not segmentation.split.any():
-        return np.zeros(count + 1)
-    # Only particles that were cut from others touch any.
-    labels = np.where(segmentation.split, np.arange(count + 1), 0)[segmentation.particles]
-    return contact_area_voxels(labels, count)
+    return segmentation.particle_crossings.contact_area()
 
 
 def particle_shapes(segmentation: Segmentation) -> GreyShapes | None:
@@ -190,17 +191,23 @@ _MEASURED: WeakKeyDictionary[Segmentation, GreyShapes] = WeakKeyDictionary()
 
 def _particle_shapes(segmentation: Segmentation, phases: Phases) -> GreyShapes:
     contact = _contacts(segmentation)
-    share = (segmentation.volume - phases.background_level) / np.float32(phases.contrast)
-    if segmentation.voids.any():
-        filled = dilate(segmentation.voids > 0, VOID_REACH_VOXELS) & erode(
-            segmentation.particles > 0
-        )
-        share[filled] = 1.0
+
+    def share(box: Box) -> NDArray[np.float32]:
+        part = (segmentation.volume[box] - phases.background_level) / np.float32(phases.contrast)
+        voids = segmentation.voids[box] > 0
+        if voids.any():
+            inside = erode(segmentation.particles[box] > 0)
+            part[dilate(voids, VOID_REACH_VOXELS) & inside] = 1.0
+        return part
+
     noise = float(np.hypot(phases.background_noise, phases.solid_noise) / np.sqrt(2))
-    shapes = measure_grey_shapes(
-        share, segmentation.particles, noise=noise / phases.contrast, allowed=segmentation.field,
-        moments=segmentation.particle_moments,
-    )  # fmt: skip
+    shapes = measure_grey_shapes_in_slabs(
+        share,
+        segmentation.particles,
+        segmentation.particle_moments,
+        noise=noise / phases.contrast,
+        allowed=lambda box: segmentation.field[box],
+    )
     radius = np.cbrt(3 / (4 * np.pi) * np.maximum(shapes.volume, 0))
     hidden = np.where(segmentation.split, NECK_OF_CONTACT * contact + NECK_OF_RADIUS * radius, 0)
     return replace(

@@ -7,6 +7,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from .morphology import Box
+from .workers import in_parts
 
 SMOOTHING_VOXELS = 1.0
 TRUNCATION_VOXELS = 4
@@ -21,20 +22,27 @@ def smoothed_with_gradient(share: Grey) -> tuple[Grey, Grey]:
     """Smooth, and take the length of the gradient of the smoothed volume, slab by slab."""
     smooth, gradient = np.empty_like(share), np.empty_like(share)
     rows = len(share)
-    for start in range(0, rows, ROWS_AT_ONCE):
-        stop = min(start + ROWS_AT_ONCE, rows)
-        first, last = max(start - TRUNCATION_VOXELS, 0), min(stop + TRUNCATION_VOXELS, rows)
-        own: Box = (slice(start - first, stop - first), slice(None), slice(None))
-        slab = share[first:last]
-        even, odd = _gaussian(slab, 0, 0)[own], _gaussian(slab, 0, 1)[own]
-        even_even, even_odd = _gaussian(even, 1, 0), _gaussian(even, 1, 1)
-        odd_even = _gaussian(odd, 1, 0)
-        smooth[start:stop] = _gaussian(even_even, 2, 0)
-        squares = np.square(_gaussian(even_even, 2, 1))
-        squares += np.square(_gaussian(even_odd, 2, 0))
-        squares += np.square(_gaussian(odd_even, 2, 0))
-        gradient[start:stop] = np.sqrt(squares)
+
+    def smooth_rows(start: int, stop: int) -> None:
+        for first in range(start, stop, ROWS_AT_ONCE):
+            last = min(first + ROWS_AT_ONCE, stop)
+            above, below = max(first - TRUNCATION_VOXELS, 0), min(last + TRUNCATION_VOXELS, rows)
+            own: Box = (slice(first - above, last - above), slice(None), slice(None))
+            _smooth_slab(share[above:below], own, smooth[first:last], gradient[first:last])
+
+    in_parts(smooth_rows, rows, ROWS_AT_ONCE // 2)
     return smooth, gradient
+
+
+def _smooth_slab(slab: Grey, own: Box, smooth: Grey, gradient: Grey) -> None:
+    even, odd = _gaussian(slab, 0, 0)[own], _gaussian(slab, 0, 1)[own]
+    even_even, even_odd = _gaussian(even, 1, 0), _gaussian(even, 1, 1)
+    odd_even = _gaussian(odd, 1, 0)
+    smooth[:] = _gaussian(even_even, 2, 0)
+    squares = np.square(_gaussian(even_even, 2, 1))
+    squares += np.square(_gaussian(even_odd, 2, 0))
+    squares += np.square(_gaussian(odd_even, 2, 0))
+    np.sqrt(squares, out=gradient)
 
 
 def _gaussian(values: Grey, axis: int, order: int) -> Grey:

@@ -146,9 +146,9 @@ def measure_grey_shapes(
     ``n**2 / g``), k a raised cosine of integral one, and q what a blurred ball of the same volume
     reads (`_ball_response`).
     """
-    count = int(labels.max(initial=0))
+    moments = measure_moments(labels) if moments is None else moments
+    count = len(moments.voxels) - 1
     zeros = np.zeros(count + 1)
-    moments = measure_moments(labels, count) if moments is None else moments
     if count == 0:
         return GreyShapes(zeros, zeros, zeros, zeros, 0.0, no_calipers(0), moments)
     there = moments.voxels > 0
@@ -285,7 +285,7 @@ def _edges(
     quiet = gradient[away]
     return _Edges(
         where=edge,
-        grown=np.where(edge | core | (labels > 0), owner, 0),
+        grown=np.where(edge | (labels > 0), owner, 0),
         inside=core,
         field=smooth,
         owner=owner[edge],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ from .moments import Moments, measure_moments
 from .segmentation import Center, Segmentation
 from .shape_columns import add_places, add_shapes, shapes_of_labels
 from .summary import MINIMUM_VOID_UM
-from .surface_area import FACES_OVER_TRUE_AREA, AreaMethod, surface_area_voxels
+from .surface_area import FACES_OVER_TRUE_AREA, AreaMethod, count_crossings
 from .uncertainty import BoundaryUncertainty
 
 Array = NDArray[np.float64]
@@ -90,11 +91,19 @@ def measure_particles(
         center = _center((0.0, 0.0, 0.0) if center_um is None else center_um)
         boundary = BoundaryUncertainty.of_labels(voxel_um)
     moments = segmentation.particle_moments if segmentation else measure_moments(labels)
-    table = _measure(labels, moments, voxel_um, area, center, boundary)
+    crossings = segmentation.particle_crossings if segmentation else count_crossings(labels)
+    areas = crossings.area(area) * voxel_um**2
+    table = _measure(labels.shape, moments, areas, voxel_um, area, center, boundary)
     ids = table.pop("label").to_numpy()
     table.insert(0, "particle_id", ids)
     table["touches_border"] = borders[ids]
     table["split"] = split[ids]
+    if segmentation is not None:
+        # Neither needs the other, and both are mostly compiled.
+        with ThreadPoolExecutor(1) as pool:
+            voids = pool.submit(measure_grey_voids, segmentation)
+            particle_shapes(segmentation)
+            voids.result()
     table = _with_voids(table, segmentation, voxel_um)
     shapes = add_particle_shapes(table, segmentation, voxel_um)
     add_shapes(table, ids, shapes or shapes_of_labels(labels), voxel_um)
@@ -141,7 +150,9 @@ def measure_voids(
     center = segmentation.center_um if center_um is None else _center(center_um)
     boundary = BoundaryUncertainty.of_segmentation(segmentation)
     moments = segmentation.void_moments
-    table = _measure(segmentation.voids, moments, voxel_um, area, center, boundary)
+    areas = segmentation.void_crossings.area(area) * voxel_um**2
+    shape = segmentation.voids.shape
+    table = _measure(shape, moments, areas, voxel_um, area, center, boundary)
     ids = table.pop("label").to_numpy()
     parents = segmentation.parent[ids]
     table.insert(0, "void_id", ids)
@@ -169,8 +180,9 @@ def _area_scale(area: AreaMethod) -> float:
 
 
 def _measure(
-    labels: Labels,
+    shape: tuple[int, ...],
     moments: Moments,
+    areas: Array,
     voxel_um: float,
     area: AreaMethod,
     center_um: Center,
@@ -180,11 +192,10 @@ def _measure(
     if not voxel_um > 0:
         raise ValueError(f"voxel_um must be positive, not {voxel_um}")
     voxels = moments.voxels
-    areas = surface_area_voxels(labels, area, len(voxels) - 1) * voxel_um**2
     ids = np.flatnonzero(voxels)
     index = moments.center[ids]
     extents = (moments.stop - moments.first)[ids]
-    middle = (np.array(labels.shape) - 1) / 2
+    middle = (np.array(shape) - 1) / 2
     volume = voxels[ids].astype(np.float64) * voxel_um**3
     surface = areas[ids]
     true_surface = surface / FACES_OVER_TRUE_AREA if area == "faces" else surface

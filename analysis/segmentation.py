@@ -19,6 +19,7 @@ from numpy.typing import ArrayLike, NDArray
 from .moments import Moments, measure_moments
 from .morphology import dilate, erode
 from .splitting import split_touching
+from .surface_area import Crossings, count_crossings
 from .thresholds import Phases, ThresholdMethod, find_phases, phases_at
 
 MINIMUM_PARTICLE_VOXELS = 16
@@ -97,6 +98,16 @@ class Segmentation:
     def void_moments(self) -> Moments:
         """The same of the voids."""
         return measure_moments(self.voids, len(self.parent) - 1)
+
+    @cached_property
+    def particle_crossings(self) -> Crossings:
+        """What the surface areas of the particles are made of."""
+        return count_crossings(self.particles, len(self.split) - 1)
+
+    @cached_property
+    def void_crossings(self) -> Crossings:
+        """The same of the voids."""
+        return count_crossings(self.voids, len(self.parent) - 1)
 
     @property
     def whole_radius_um(self) -> float:

@@ -32,7 +32,6 @@ from .rotation_axis import (
 )
 from .segmentation import Segmentation, segment
 from .summary import MINIMUM_VOID_UM, summarize
-from .surface_area import surface_area_voxels
 from .tomogram_limits import limits, measurable, needed_projections, spread_over
 from .views import Projection, Views
 
@@ -359,11 +358,11 @@ class TomogramAnalysis:
             particles, voids = particles.iloc[:0].copy(), voids.iloc[:0].copy()
             summary = summarize(particles, voids, minimum_void_um=self.minimum_void_um)
         # The study's areas, by counting voxel faces, stand beside ours.
-        for table, labels, name in (
-            (particles, segmentation.particles, "particle_id"),
-            (voids, segmentation.voids, "void_id"),
+        for table, crossings, name in (
+            (particles, segmentation.particle_crossings, "particle_id"),
+            (voids, segmentation.void_crossings, "void_id"),
         ):
-            faces = surface_area_voxels(labels, "faces") * self.pixel_um**2
+            faces = crossings.area("faces") * self.pixel_um**2
             table[FACES_COLUMN] = faces[table[name]]
         transmission = np.exp(-frames)
         shown = spread_over(angles_deg)

@@ -32,7 +32,7 @@ from numpy.typing import NDArray
 from scipy.special import chndtrix, erf, ndtri
 
 from .segmentation import Segmentation
-from .surface_area import FACES_OVER_TRUE_AREA, surface_area_voxels
+from .surface_area import FACES_OVER_TRUE_AREA
 
 VOLUME_SCATTER = 0.24
 """Standard deviation of a digital sphere's voxel count over the root of its area in voxels;
@@ -129,7 +129,7 @@ class BoundaryUncertainty:
         """From the edges of a segmented volume."""
         phases = segmentation.phases
         voxel_um = segmentation.voxel_um
-        faces = surface_area_voxels(segmentation.particles, "faces").sum()
+        faces = segmentation.particle_crossings.area("faces").sum()
         area = faces / FACES_OVER_TRUE_AREA * voxel_um**2
         if phases is None or area == 0 or segmentation.threshold_sensitivity >= 0:
             return cls.of_labels(voxel_um)

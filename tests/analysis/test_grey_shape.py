@@ -8,6 +8,7 @@ from phantoms import Ellipsoid, grey_volume, labels_of, sphere
 from scipy.spatial.transform import Rotation
 
 from zoneplate.analysis.grey_shape import measure_grey_shapes
+from zoneplate.analysis.grey_slabs import measure_grey_shapes_in_slabs
 from zoneplate.analysis.moments import measure_moments
 from zoneplate.analysis.particles import measure_particles, measure_voids
 from zoneplate.analysis.segmentation import segment
@@ -103,3 +104,30 @@ def test_moments_find_the_axes_of_a_rotated_ellipsoid():
     assert found.center[1] == pytest.approx(CENTER, abs=0.05)
     assert found.semi_axes[1] == pytest.approx([12, 8, 6], rel=0.02)
     assert abs(found.directions[1, 0] @ turn.as_matrix()[:, 0]) > 0.999
+
+
+def test_slabs_of_a_large_volume_read_what_the_whole_reads():
+    bodies = [sphere((y, 23 + 3 * n, 25), 6.5) for n, y in enumerate((12.3, 33.1, 55.4, 76.2))]
+    share = grey_volume((90, 60, 50), bodies, solid_per_um=1.0, signal_to_noise=10)
+    labels = labels_of(share.shape, bodies)
+    whole, slabs = (
+        measure_grey_shapes_in_slabs(
+            lambda box: share[box],
+            labels,
+            measure_moments(labels),
+            noise=0.1,
+            allowed=lambda box: np.ones(labels[box].shape, dtype=bool),
+            slab_voxels=voxels,
+        )
+        for voxels in (2**24, 60 * 50 * 24)
+    )
+    np.testing.assert_allclose(slabs.volume[1:], whole.volume[1:], rtol=0.02)
+    np.testing.assert_allclose(slabs.area[1:], whole.area[1:], rtol=0.01)
+    for one in ("feret_max", "feret_min", "hull_volume"):
+        first, second = (getattr(part.calipers, one)[1:] for part in (slabs, whole))
+        np.testing.assert_allclose(first, second, rtol=0.02)
+    centers = [
+        part.calipers.points[part.calipers.first[4] : part.calipers.first[5]].mean(axis=0)
+        for part in (slabs, whole)
+    ]
+    np.testing.assert_allclose(centers[0], centers[1], atol=0.1)
