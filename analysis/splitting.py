@@ -20,9 +20,14 @@ from .morphology import grown
 
 DISTANCE_SMOOTHING_VOXELS = 0.4
 """Takes out the staircase of the distance map, keeps necks (SNOW's own default)."""
-PEAK_WINDOW_VOXELS = 5
-MINIMUM_PEAK_RADIUS_VOXELS = 2.0
-"""A lobe thinner than this is surface roughness, not a particle."""
+PEAK_WINDOW_VOXELS = 3
+"""No wider: on the far side of the neck the distance rises again within two voxels of a small
+particle's centre."""
+MINIMUM_PEAK_RADIUS_VOXELS = 1.7
+"""A lobe thinner than this has no peak of its own. Particles of 2.3 voxels radius read 1.73."""
+SMALL_PEAK_RADIUS_VOXELS = 3.0
+"""A lobe thinner than this may be surface roughness. It is a particle only if its inscribed
+sphere lies wholly outside of that of the other one."""
 MINIMUM_PEAK_SEPARATION = 0.95
 """Distance between two centres over the larger of their inscribed radii."""
 MAXIMUM_NECK_SHARE = 0.85
@@ -63,8 +68,7 @@ def split_touching(mask: NDArray[np.bool_]) -> tuple[NDArray[np.int32], NDArray[
     >>> int(labels.max()), split.tolist()
     (2, [False, True, True])
     """
-    labels = cc3d.connected_components(mask, connectivity=26, out_dtype=np.uint32)
-    labels = labels.astype(np.int32)
+    labels = cc3d.connected_components(mask, connectivity=26, out_dtype=np.uint32).view(np.int32)
     count = int(labels.max(initial=0))
     split = [False] * (count + 1)
     if count == 0:
@@ -97,8 +101,8 @@ def split_touching(mask: NDArray[np.bool_]) -> tuple[NDArray[np.int32], NDArray[
 
 def _peaks(smooth: NDArray[np.float32], distance: NDArray[np.float32]) -> NDArray[np.intp]:
     """Local maxima of the distance map, one voxel each, as an (n, 3) array of indices."""
-    highest = ndimage.maximum_filter(smooth, PEAK_WINDOW_VOXELS)
-    flat = (smooth == highest) & (distance >= MINIMUM_PEAK_RADIUS_VOXELS)
+    flat = smooth == ndimage.maximum_filter(smooth, PEAK_WINDOW_VOXELS)
+    flat &= distance >= MINIMUM_PEAK_RADIUS_VOXELS
     plateaus = cc3d.connected_components(flat, connectivity=26)
     where = np.argwhere(plateaus)
     _, first = np.unique(plateaus[tuple(where.T)], return_index=True)
@@ -110,7 +114,15 @@ def _prune(peaks: NDArray[np.intp], distance: NDArray[np.float32]) -> NDArray[np
     radius = distance[tuple(peaks.T)]
     order = np.argsort(-radius, kind="stable")
     return peaks[
-        _distinct_peaks(peaks, radius, order, distance, MINIMUM_PEAK_SEPARATION, MAXIMUM_NECK_SHARE)
+        _distinct_peaks(
+            peaks,
+            radius,
+            order,
+            distance,
+            MINIMUM_PEAK_SEPARATION,
+            MAXIMUM_NECK_SHARE,
+            SMALL_PEAK_RADIUS_VOXELS,
+        )
     ]
 
 
@@ -122,6 +134,7 @@ def _distinct_peaks(
     distance: NDArray[np.float32],
     separation: float,
     neck_share: float,
+    small: float,
 ) -> NDArray[np.int64]:  # pragma: no cover - compiled
     """Return which peaks lie apart from every larger one that was kept, behind a narrow neck.
 
@@ -137,7 +150,10 @@ def _distinct_peaks(
             step_z = float(peaks[other, 1] - peaks[candidate, 1])
             step_x = float(peaks[other, 2] - peaks[candidate, 2])
             apart = np.sqrt(step_y**2 + step_z**2 + step_x**2)
-            if apart < separation * max(radius[candidate], radius[other]):
+            least = separation * max(radius[candidate], radius[other])
+            if radius[candidate] < small:
+                least = radius[candidate] + radius[other]
+            if apart < least:
                 own = False
                 break
             widest_neck = neck_share * min(radius[candidate], radius[other])

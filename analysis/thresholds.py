@@ -9,7 +9,7 @@ criterion decides only about voxels near material.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -48,6 +48,8 @@ MAD_TO_SD = 1.4826
 REFINEMENTS = 6
 REFINED = 0.02
 """Steps of the half-contrast level, as a share of the contrast, that end its refinement."""
+SUM_BLOCK = 2**20
+"""Voxels that are summed at a time."""
 LEVEL_SAMPLE = 100_000
 """Voxels that a median is taken over: its standard error is then 0.4 % of the noise."""
 
@@ -120,7 +122,8 @@ def find_phases(
         return None
     # Smoothing serves only to tell where the phases are; levels are read from the raw values.
     outside = np.float32(np.median(inside))
-    smooth = ndimage.uniform_filter(np.where(field, volume, outside), 3).astype(np.float32)
+    del inside  # large volumes: what is not needed any more makes room
+    smooth = ndimage.uniform_filter(np.where(field, volume, outside), 3, output=np.float32)
     phases = _phases_around(volume, smooth, field, _otsu(smooth[field]))
     if phases is None or phases.contrast < minimum_contrast:
         return None
@@ -271,7 +274,15 @@ def _otsu_of_classes(
         threshold = following
     share = low_count / size
     mean = (sums[-1] + away_sum) / size
-    squares = np.square(ordered - mean).sum() + np.square(away - mean, dtype=np.float64).sum()
-    variance = float(squares) / size
+    variance = (_squares(ordered, mean) + _squares(away, mean)) / size
     between = share * (1 - share) * (high - low) ** 2
     return threshold, min(between / variance, 1.0) if variance > 0 else 0.0
+
+
+def _squares(values: NDArray[np.floating[Any]], mean: float) -> float:
+    """Sum of squared distances from a value, without another array of that size."""
+    blocks = range(0, values.size, SUM_BLOCK)
+    return sum(
+        float(np.square(values[start : start + SUM_BLOCK] - mean, dtype=np.float64).sum())
+        for start in blocks
+    )

@@ -78,6 +78,39 @@ def test_single_particle_with_big_void_is_not_split():
         assert not found.split.any()
 
 
+@pytest.mark.parametrize(("large", "small"), [(5.9, 2.55), (8.4, 2.55), (6.9, 2.8)])
+def test_small_particles_are_told_from_what_they_touch(large, small):
+    """Lobes of 5 voxels across, which the study's settings still show: most of them."""
+    rng = np.random.default_rng(6)
+    right = 0
+    for seed in range(10):
+        direction = rng.normal(size=3)
+        direction *= (large + small) / np.linalg.norm(direction)
+        middle = np.array([22.0, 24.0, 30.0]) + rng.uniform(-0.5, 0.5, 3)
+        bodies = [sphere(tuple(middle), large), sphere(tuple(middle + direction), small)]
+        volume = grey_volume(SHAPE, bodies, signal_to_noise=10, seed=seed)
+        found = segment(volume, 0.5, field_radius_um=100)
+        right += found.particles.max() == 2 and bool(found.split[1:].all())
+    assert right >= 7
+
+
+@pytest.mark.parametrize("quality", [10, 5])
+def test_bumps_are_no_particles(quality):
+    """Small spheres that stick half in a large one are its roughness."""
+    rng = np.random.default_rng(8)
+    for seed in range(6):
+        middle = np.array([22.0, 24.0, 30.0]) + rng.uniform(-0.5, 0.5, 3)
+        directions = rng.normal(size=(8, 3))
+        directions /= np.linalg.norm(directions, axis=1, keepdims=True)
+        bumps = [sphere(tuple(middle + 8.5 * way), 2.6) for way in directions]
+        volume = grey_volume(
+            SHAPE, [sphere(tuple(middle), 8.0), *bumps], signal_to_noise=quality, seed=seed
+        )
+        found = segment(volume, 0.5, field_radius_um=100)
+        own = found.particles[tuple(np.round(middle).astype(int))]
+        assert not found.split[own]
+
+
 def test_chain_of_three_is_cut_twice():
     bodies = [sphere((20.2, 24.1, x), 8.0) for x in (14.0, 28.5, 43.0)]
     labels, split = split_touching(np.logical_or.reduce([mask_of(SHAPE, b) for b in bodies]))
