@@ -1,6 +1,6 @@
 """Particles, voids and touching pairs through the whole simulated chain, against truth.
 
-    python benchmarks/chain_accuracy.py [SEEDS]
+    python benchmarks/chain_accuracy.py [SEEDS] [FIRST]
 
 Five NMC622 powders in which three particles in ten touch another, three tomograms of each at the
 study's settings: scanned, reconstructed, segmented, measured, and compared one by one with the
@@ -113,7 +113,8 @@ def one_powder(seed: int) -> dict[str, list[pd.DataFrame]]:
 def main() -> None:
     """Print what was found beside what is there."""
     seeds = int(sys.argv[1]) if len(sys.argv) > 1 else 5
-    powders = [one_powder(seed) for seed in range(seeds)]
+    first = int(sys.argv[2]) if len(sys.argv) > 2 else 0
+    powders = [one_powder(seed) for seed in range(first, first + seeds)]
     tables = {
         name: pd.concat([table for powder in powders for table in powder[name]])
         for name in powders[0]
