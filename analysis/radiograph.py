@@ -70,6 +70,12 @@ RIM_PX = 2
 STACKED_RATIO = 1.6
 """Thickness over diameter above which particles must lie on top of each other."""
 
+BACKGROUND_SE = 0.0035
+"""Uncertainty of the absorption of what lies behind a particle (tape, illumination) ..."""
+VOLUME_SE_SHARE = 0.005
+"""... and share of a volume that is uncertain besides: calibrated on seeds 500 to 502 of
+``benchmarks/radiograph_against_tomogram.py``."""
+
 TOP_FRACTION = 0.1
 """The greatest thickness is the mean over this share of a particle's pixels, times the factor
 by which blur and averaging flatten a sphere of its size."""
@@ -107,7 +113,8 @@ def find_particles_2d(
         same area), `mean_absorption`, `touches_border` (cut by the edge of the map),
         `overlaps` (outline shared with a neighbour, or too thick for its width) and, with
         `attenuation_per_um`, `thickness_max_um`, `volume_um3` of solid and
-        `volume_um3_se` from the pixel noise. `attrs` hold `threshold` and `noise`.
+        `volume_um3_se` from the pixel noise, the blurred rim and the background. `attrs` hold
+        `threshold` and `noise`.
 
     Raises
     ------
@@ -368,7 +375,10 @@ def _measure(
         random = np.sqrt(per_particle(basins)) * noise
         table["thickness_max_um"] = thickness
         table["volume_um3"] = total * pixel_area / attenuation_per_um
-        table["volume_um3_se"] = np.hypot(random, rim / 2) * pixel_area / attenuation_per_um
+        background = BACKGROUND_SE * pixels
+        share = VOLUME_SE_SHARE * total
+        off = np.sqrt(random**2 + (rim / 2) ** 2 + background**2 + share**2)
+        table["volume_um3_se"] = off * pixel_area / attenuation_per_um
         overlaps = overlaps | (thickness > STACKED_RATIO * diameter)
     table["overlaps"] = overlaps
     return pd.DataFrame(table)
