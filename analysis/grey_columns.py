@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from .grey_shape import GreyShapes
 from .grey_slabs import measure_grey_shapes_in_slabs
-from .grey_volume import GreyVoids
+from .grey_volume import measure_grey_voids
 from .morphology import Box, dilate, erode
 from .segmentation import Segmentation
 from .thresholds import Phases
@@ -77,10 +77,7 @@ def add_particle_shapes(
 
 
 def add_void_shapes(
-    table: pd.DataFrame,
-    segmentation: Segmentation,
-    voxel_um: float,
-    grey: GreyVoids,
+    table: pd.DataFrame, segmentation: Segmentation, voxel_um: float
 ) -> GreyShapes | None:
     """Add the surface and sphericity of voids, at their volumes from grey values.
 
@@ -92,40 +89,13 @@ def add_void_shapes(
         With its volume.
     voxel_um : float
         Voxel edge.
-    grey : GreyVoids
-        Of the voids 1..M.
 
     Returns
     -------
     GreyShapes or None
         What the columns are made of; None without grey values.
     """
-    phases = segmentation.phases
-    shapes = None
-    if phases is not None and len(grey.volume):
-
-        def deep(box: Box) -> NDArray[np.bool_]:
-            return erode(segmentation.particles[box] > 0) | (segmentation.voids[box] > 0)
-
-        def missing(box: Box) -> NDArray[np.float32]:
-            part = (phases.solid_level - segmentation.volume[box]) / np.float32(phases.contrast)
-            part[~deep(box)] = 0.0  # what is dark there is the particle's own edge
-            return part
-
-        shapes = measure_grey_shapes_in_slabs(
-            missing,
-            segmentation.voids,
-            segmentation.void_moments,
-            noise=phases.solid_noise / phases.contrast,
-            volume=np.concatenate([[0.0], grey.volume]),
-            allowed=deep,
-        )
-        thick = np.concatenate([[True], grey.wall > THINNEST_WALL_VOXELS])
-        shapes = replace(
-            shapes,
-            area=np.where(thick, shapes.area, 0.0),
-            volume_noise=np.concatenate([[0.0], grey.volume_se]),
-        )
+    shapes = void_shapes(segmentation)
     _add(table, table["void_id"].to_numpy(), shapes, voxel_um, volume_too=False)
     return shapes
 
@@ -185,8 +155,46 @@ def particle_shapes(segmentation: Segmentation) -> GreyShapes | None:
     return known
 
 
+def void_shapes(segmentation: Segmentation) -> GreyShapes | None:
+    """Measure the shapes of all voids, once for a segmentation; None where there are none."""
+    if segmentation.phases is None or len(segmentation.parent) < 2:
+        return None
+    known = _MEASURED_VOIDS.get(segmentation)
+    if known is None:
+        known = _MEASURED_VOIDS[segmentation] = _void_shapes(segmentation, segmentation.phases)
+    return known
+
+
 # The tables of particles and of voids both need them; kept as long as the segmentation lives.
 _MEASURED: WeakKeyDictionary[Segmentation, GreyShapes] = WeakKeyDictionary()
+_MEASURED_VOIDS: WeakKeyDictionary[Segmentation, GreyShapes] = WeakKeyDictionary()
+
+
+def _void_shapes(segmentation: Segmentation, phases: Phases) -> GreyShapes:
+    grey = measure_grey_voids(segmentation)
+
+    def deep(box: Box) -> NDArray[np.bool_]:
+        return erode(segmentation.particles[box] > 0) | (segmentation.voids[box] > 0)
+
+    def missing(box: Box) -> NDArray[np.float32]:
+        part = (phases.solid_level - segmentation.volume[box]) / np.float32(phases.contrast)
+        part[~deep(box)] = 0.0  # what is dark there is the particle's own edge
+        return part
+
+    shapes = measure_grey_shapes_in_slabs(
+        missing,
+        segmentation.voids,
+        segmentation.void_moments,
+        noise=phases.solid_noise / phases.contrast,
+        volume=np.concatenate([[0.0], grey.volume]),
+        allowed=deep,
+    )
+    thick = np.concatenate([[True], grey.wall > THINNEST_WALL_VOXELS])
+    return replace(
+        shapes,
+        area=np.where(thick, shapes.area, 0.0),
+        volume_noise=np.concatenate([[0.0], grey.volume_se]),
+    )
 
 
 def _particle_shapes(segmentation: Segmentation, phases: Phases) -> GreyShapes:

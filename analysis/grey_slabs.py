@@ -18,8 +18,10 @@ from .grey_shape import MARGIN_VOXELS, GreyShapes, measure_grey_shapes
 from .moments import Moments
 from .morphology import Box
 
-SLAB_VOXELS = 2**24
-"""256 x 256 x 256 voxels, 0.8 GB of temporary arrays."""
+SLAB_VOXELS = 2**23
+"""A volume of 200 voxels edge, some 0.4 GB of temporary arrays."""
+LEAST_ROWS = 48
+"""Lower slabs would be mostly room around their objects."""
 
 Floats = NDArray[np.float64]
 Grey = NDArray[np.float32]
@@ -91,7 +93,7 @@ def _slabs(
 ) -> Iterator[tuple[Box, NDArray[np.bool_]]]:
     """Yield boxes and which objects are measured in each."""
     there = moments.voxels > 0
-    height = max(slab_voxels // (shape[1] * shape[2]), 2 * MARGIN_VOXELS)
+    height = max(slab_voxels // (shape[1] * shape[2]), LEAST_ROWS)
     number = moments.first[:, 0] // height if np.prod(shape) > slab_voxels else 0 * moments.voxels
     for slab in np.unique(number[there]):
         members = there & (number == slab)

@@ -10,7 +10,14 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
-from .grey_columns import add_particle_shapes, add_void_shapes, compare_with_grey, particle_shapes
+from .grey_columns import (
+    add_particle_shapes,
+    add_void_shapes,
+    compare_with_grey,
+    particle_shapes,
+    void_shapes,
+)
+from .grey_slabs import SLAB_VOXELS
 from .grey_volume import measure_grey_voids
 from .moments import Moments, measure_moments
 from .segmentation import Center, Segmentation
@@ -98,10 +105,10 @@ def measure_particles(
     table.insert(0, "particle_id", ids)
     table["touches_border"] = borders[ids]
     table["split"] = split[ids]
-    if segmentation is not None:
-        # Neither needs the other, and both are mostly compiled.
+    if segmentation is not None and labels.size <= SLAB_VOXELS:
+        # Neither needs the other, both are mostly compiled, and the table of voids comes next.
         with ThreadPoolExecutor(1) as pool:
-            voids = pool.submit(measure_grey_voids, segmentation)
+            voids = pool.submit(void_shapes, segmentation)
             particle_shapes(segmentation)
             voids.result()
     table = _with_voids(table, segmentation, voxel_um)
@@ -168,7 +175,7 @@ def measure_voids(
     relative = np.divide(volume_se, 3 * volume, out=np.full_like(volume, np.nan), where=volume > 0)
     table["equivalent_diameter_grey_um_se"] = diameter * relative
     table["unresolved"] = ~(diameter > minimum_void_um)  # also where it is not known
-    shapes = add_void_shapes(table, segmentation, voxel_um, grey)
+    shapes = add_void_shapes(table, segmentation, voxel_um)
     add_shapes(table, ids, shapes or shapes_of_labels(segmentation.voids), voxel_um)
     add_places(table, segmentation, shapes, particle_shapes(segmentation))
     compare_with_grey(table, area_scale=_area_scale(area))

@@ -123,7 +123,8 @@ def find_phases(
     # Smoothing serves only to tell where the phases are; levels are read from the raw values.
     outside = np.float32(np.median(inside))
     del inside  # large volumes: what is not needed any more makes room
-    smooth = ndimage.uniform_filter(np.where(field, volume, outside), 3, output=np.float32)
+    smooth = np.where(field, volume, outside)
+    ndimage.uniform_filter(smooth, 3, output=smooth)
     phases = _phases_around(volume, smooth, field, _otsu(smooth[field]))
     if phases is None or phases.contrast < minimum_contrast:
         return None
