@@ -3,8 +3,9 @@
     python benchmarks/metrology_speed.py [SIZE]
 
 160 particles, half of them with a void, in 128 x 128 x 128 voxels; then the same scene tiled to
-SIZE (default 256; 512 needs 6 GB), each pipeline in a process of its own, with its peak memory. The pipeline of scikit-image:
-Otsu, fill holes, watershed on the distance map, `regionprops_table`, marching cubes per particle.
+SIZE (default 256; 512 needs 6 GB), each pipeline in a process of its own, with its peak memory. The
+pipeline of scikit-image: Otsu, fill holes, watershed on the distance map, `regionprops_table`,
+marching cubes per particle.
 """
 
 from __future__ import annotations
