@@ -29,6 +29,8 @@ MINIMUM_VOID_VOXELS = 4
 """At a signal-to-noise of 10 no false voids, and 90 % detection from 3.05 voxels diameter."""
 WALL_MARGIN_VOXELS = 2.0
 """Particles cut by the wall of the field fade towards it: what comes this close is not whole."""
+SMALL_PIECE_VOXELS = 113
+"""A ball of 3 voxels radius."""
 SENSITIVITY_STEP = 0.05
 """Step of the threshold, as a share of the contrast, for the sensitivity."""
 
@@ -232,7 +234,7 @@ def segment(
         voids=voids,
         parent=_parents(particles, voids),
         split=was_split,
-        touches_border=_touching(particles, radius_um / voxel_um),
+        touches_border=_touching(particles, was_split, radius_um / voxel_um),
         threshold=chosen,
         void_threshold=void_threshold,
         phases=phases,
@@ -350,15 +352,30 @@ def _parents(particles: NDArray[np.int32], voids: NDArray[np.int32]) -> NDArray[
     return parent
 
 
-def _touching(particles: NDArray[np.int32], radius_voxels: float) -> NDArray[np.bool_]:
-    """Which labels reach the wall of the field, the first or the last slice."""
+def _touching(
+    particles: NDArray[np.int32], split: NDArray[np.bool_], radius_voxels: float
+) -> NDArray[np.bool_]:
+    """Which labels reach the wall of the field, the first or the last slice.
+
+    So does a small piece that was cut from one that does: it may be a bit of the shell of a
+    hollow particle that the field has opened.
+    """
     wall = ~cylinder_mask(particles.shape, radius_voxels - WALL_MARGIN_VOXELS)[0]
-    reached = np.concatenate(
-        [particles[0].ravel(), particles[-1].ravel(), particles[:, wall].ravel()]
-    )
-    flags = np.zeros(int(particles.max(initial=0)) + 1, dtype=bool)
-    flags[reached] = True
-    flags[0] = False
+
+    def reached(labels: NDArray[np.int32]) -> NDArray[np.bool_]:
+        ends = np.concatenate([labels[0].ravel(), labels[-1].ravel(), labels[:, wall].ravel()])
+        flags = np.zeros(int(labels.max(initial=0)) + 1, dtype=bool)
+        flags[ends] = True
+        flags[0] = False
+        return flags
+
+    flags = reached(particles)
+    small = split & (np.bincount(particles.ravel(), minlength=len(split)) < SMALL_PIECE_VOXELS)
+    if (small & ~flags).any():
+        whole = cc3d.connected_components(particles > 0, connectivity=26).astype(np.int32)
+        cut = reached(whole)[whole]
+        flags[np.unique(particles[cut & small[particles]])] = True
+        flags[0] = False
     return flags
 
 
