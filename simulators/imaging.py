@@ -106,7 +106,7 @@ class ImagingModel:
     configuration
         Energy, zone plate and camera format.
     imperfections
-        `blur` and `axis_offset_um` matter here.
+        `blur` and what concerns the axis matter here.
     """
 
     def __init__(
@@ -170,6 +170,8 @@ class ImagingModel:
             step_um=pixel_um,
             shape=self._detector.shape(binning),
             axis_offset_um=self._imperfections.axis_offset_um + displacement_um[0],
+            axis_tilt_deg=self._imperfections.axis_tilt_deg,
+            axis_lean_deg=self._imperfections.axis_lean_deg,
         ).finer(factor)
         if not self._imperfections.blur:
             return box_average(self.projector.sample(view, self._energy_kev), factor)

@@ -1,6 +1,7 @@
 """What is not ideal about the simulated microscope, and by how much.
 
-Every imperfection is on by default, has a switch or a magnitude that can be 0, and a source.
+Every imperfection but a tilted axis is on by default, has a switch or a magnitude that can be 0,
+and a source.
 `Imperfections()` is the documented instrument, `Imperfections.none()` a perfect one.
 """
 
@@ -18,6 +19,8 @@ _RUNOUT_HARMONICS = (2, 3)
 
 _MAGNITUDES = (
     "axis_offset_um",
+    "axis_tilt_deg",
+    "axis_lean_deg",
     "focus_um",
     "runout_um",
     "drift_um_per_hour",
@@ -31,7 +34,7 @@ _MAGNITUDES = (
     "hot_pixel_adu_per_s",
 )
 
-_EITHER_SIDE = ("axis_offset_um", "focus_um")
+_EITHER_SIDE = ("axis_offset_um", "axis_tilt_deg", "axis_lean_deg", "focus_um")
 """These may be negative."""
 
 
@@ -63,6 +66,10 @@ class Imperfections:
     axis_offset_um
         Rotation axis from the centre of the detector, towards larger columns: 1.4 pixels at
         binning 8 (assumed: a lab instrument after a coarse alignment).
+    axis_tilt_deg, axis_lean_deg
+        Rotation axis against the columns of the detector, its upper end towards larger columns,
+        and against the plane of the detector, its upper end downstream. 0 by default: an
+        instrument whose axis was made upright.
     focus_um
         Where the zone plate (`optics.zone_plate_z`) has the rotation axis in focus; 0 by default:
         an instrument that was focused.
@@ -102,6 +109,8 @@ class Imperfections:
     hot_pixels: bool = True
     stage_repeatability: bool = True
     axis_offset_um: float = 0.7
+    axis_tilt_deg: float = 0.0
+    axis_lean_deg: float = 0.0
     focus_um: float = 0.0
     runout_um: float = 0.025
     drift_um_per_hour: float = 0.2

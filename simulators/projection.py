@@ -12,7 +12,7 @@ triangle, see `zoneplate.simulators.meshes`.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numba import njit
@@ -61,6 +61,10 @@ class View:
         (rows, columns); row 0 is the top, the column index grows with u.
     axis_offset_um
         Where the rotation axis is seen, from the centre of the grid towards larger columns.
+    axis_tilt_deg
+        By how much the axis is turned in the image, its upper end towards larger columns.
+    axis_lean_deg
+        By how much it leans along the beam, its upper end downstream.
     """
 
     position_um: Position
@@ -68,6 +72,8 @@ class View:
     step_um: float
     shape: tuple[int, int]
     axis_offset_um: float = 0.0
+    axis_tilt_deg: float = 0.0
+    axis_lean_deg: float = 0.0
 
     @property
     def first_u_um(self) -> float:
@@ -79,16 +85,40 @@ class View:
         """Coordinate v of row 0."""
         return (self.shape[0] - 1) / 2 * self.step_um
 
+    @property
+    def directions(self) -> Floats:
+        """Directions u, v and along the beam in the sample frame, a row each."""
+        angles_deg = self.theta_deg, self.axis_tilt_deg, self.axis_lean_deg
+        theta, tilt, lean = (math.radians(angle) for angle in angles_deg)
+        turned = np.array(
+            [
+                [math.cos(theta), 0.0, math.sin(theta)],
+                [0.0, 1.0, 0.0],
+                [-math.sin(theta), 0.0, math.cos(theta)],
+            ]
+        )
+        if tilt or lean:
+            in_plane = np.array(
+                [
+                    [math.cos(tilt), math.sin(tilt), 0.0],
+                    [-math.sin(tilt), math.cos(tilt), 0.0],
+                    [0.0, 0.0, 1.0],
+                ]
+            )
+            along_beam = np.array(
+                [
+                    [1.0, 0.0, 0.0],
+                    [0.0, math.cos(lean), -math.sin(lean)],
+                    [0.0, math.sin(lean), math.cos(lean)],
+                ]
+            )
+            turned = in_plane @ along_beam @ turned
+        return turned
+
     def finer(self, factor: int) -> View:
         """Return the same field with `factor` rays for one in each direction."""
         rows, columns = self.shape
-        return View(
-            self.position_um,
-            self.theta_deg,
-            self.step_um / factor,
-            (rows * factor, columns * factor),
-            self.axis_offset_um,
-        )
+        return replace(self, step_um=self.step_um / factor, shape=(rows * factor, columns * factor))
 
 
 @dataclass(frozen=True, eq=False)
@@ -224,27 +254,26 @@ class SpecimenProjector:
         return float((weight * shadows.depth).sum() / total) if total > 0 else 0.0
 
     def _shadows(self, view: View) -> _Shadows:
-        cosine, sine = _direction(view.theta_deg)
-        x, y, z = (self._center - np.asarray(view.position_um, dtype=np.float64)).T
-        center_u = x * cosine + z * sine
-        xx, yy, zz, xy, xz, yz = self._shape.T
-        uu = cosine * cosine * xx + 2 * cosine * sine * xz + sine * sine * zz
+        across, up, beam = view.directions
+        place = self._center - np.asarray(view.position_um, dtype=np.float64)
+        center_u, center_v, depth = (_component(place, way) for way in (across, up, beam))
+        uu, vv = (_quadratic(self._shape, way, way) for way in (across, up))
         rows, columns = view.shape
         far_u = view.first_u_um + (columns - 1) * view.step_um
         far_v = view.first_v_um - (rows - 1) * view.step_um
-        reach_u, reach_v = np.sqrt(uu), np.sqrt(yy)
+        reach_u, reach_v = np.sqrt(uu), np.sqrt(vv)
         index = np.flatnonzero(
             (center_u + reach_u > view.first_u_um)
             & (center_u - reach_u < far_u)
-            & (y - reach_v < view.first_v_um)
-            & (y + reach_v > far_v)
+            & (center_v - reach_v < view.first_v_um)
+            & (center_v + reach_v > far_v)
         )
-        uv = cosine * xy[index] + sine * yz[index]
-        uu, vv = uu[index], yy[index]
+        uu, vv = uu[index], vv[index]
+        uv = _quadratic(self._shape[index], across, up)
         return _Shadows(
             center_u=center_u[index],
-            center_v=y[index],
-            depth=z[index] * cosine - x[index] * sine,
+            center_v=center_v[index],
+            depth=depth[index],
             uu=uu,
             uv=uv,
             vv=vv,
@@ -279,7 +308,7 @@ class SpecimenProjector:
 
     def _add_mesh(self, image: Image, view: View, position: int, factor: float) -> None:
         mesh = self.specimen.meshed[position]
-        corners = _beam_axes(view) @ (mesh.vertices_um - np.asarray(view.position_um)).T
+        corners = view.directions @ (mesh.vertices_um - np.asarray(view.position_um)).T
         add_mesh_shadow(
             image,
             view.first_u_um,
@@ -292,7 +321,7 @@ class SpecimenProjector:
 
     def _take_cracks(self, image: Image, view: View, factors: Floats) -> None:
         specimen = self.specimen
-        beam = _beam_axes(view)
+        beam = view.directions
         position = np.asarray(view.position_um, dtype=np.float64)
         cracks, parent = specimen.crack_geometry, specimen.crack_parent
         center = (cracks.center - position) @ beam.T
@@ -319,7 +348,7 @@ class SpecimenProjector:
     def _add_rough(
         self, image: Image, view: View, shadows: _Shadows, factor: Floats, rough: NDArray[np.intp]
     ) -> None:
-        directions = _beam_axes(view)
+        directions = view.directions
         index = shadows.index[rough]
         envelopes = self.specimen.particle_geometry.subset(index)
         add_rough_shadows(
@@ -338,30 +367,51 @@ class SpecimenProjector:
         """Return mu times the chord through the tape, a box that ends in x, y and z."""
         depth = np.zeros(view.shape, dtype=np.float32)
         support = self.specimen.support
-        cosine, sine = _direction(view.theta_deg)
-        x, y, z = view.position_um
+        across, up, beam = view.directions
         u = view.first_u_um + view.step_um * np.arange(view.shape[1])
         v = view.first_v_um - view.step_um * np.arange(view.shape[0])
-        # A ray is (x, z) + u (cos, sin) + t (-sin, cos).
-        x_in, x_out = _slab(x + u * cosine, -sine, -support.width_um / 2, support.width_um / 2)
-        line = np.zeros(view.shape[1])
+
+        def passes(axis: int, low: float, high: float) -> tuple[Floats, Floats]:
+            start = view.position_um[axis] + u * across[axis]
+            if up[axis]:
+                start = start + (v * up[axis])[:, None]
+            return _slab(start, float(beam[axis]), low, high)
+
+        x_slab = passes(0, -support.width_um / 2, support.width_um / 2)
+        half_um = support.height_um / 2
+        upright = not (across[1] or beam[1])
+        # Upright, all rows that see the tape see the same: one line says it.
+        sides = [x_slab] if upright else [x_slab, passes(1, -half_um, half_um)]
+        total = np.zeros(len(u))
         for material, z_low, z_high in support.layers:
-            z_in, z_out = _slab(z + u * sine, cosine, z_low, z_high)
-            chord = np.minimum(x_out, z_out) - np.maximum(x_in, z_in)
-            line += attenuation_per_um(material, energy_kev) * np.maximum(chord, 0.0)
-        depth[np.abs(v + y) <= support.height_um / 2] = line
+            begin, end = passes(2, z_low, z_high)
+            for side_in, side_out in sides:
+                begin, end = np.maximum(side_in, begin), np.minimum(side_out, end)
+            chord = np.maximum(end - begin, 0.0)
+            total = total + attenuation_per_um(material, energy_kev) * chord
+        seen = np.abs(v + view.position_um[1]) <= half_um if upright else slice(None)
+        depth[seen] = total
         return depth
 
 
-def _beam_axes(view: View) -> Floats:
-    """Return the directions u, v and along the beam in the sample frame, a row each."""
-    cosine, sine = _direction(view.theta_deg)
-    return np.array([[cosine, 0, sine], [0, 1, 0], [-sine, 0, cosine]], dtype=np.float64)
+def _component(place: Floats, way: Floats) -> Floats:
+    """Return how far places (n, 3) lie in a direction."""
+    x, y, z = place.T
+    return x * way[0] + z * way[2] + y * way[1]
 
 
-def _direction(theta_deg: float) -> tuple[float, float]:
-    theta = math.radians(theta_deg)
-    return math.cos(theta), math.sin(theta)
+def _quadratic(shape: Floats, one: Floats, other: Floats) -> Floats:
+    """Return one^T P other for packed symmetric matrices P (n, 6): xx, yy, zz, xy, xz, yz."""
+    xx, yy, zz, xy, xz, yz = shape.T
+    (a, b, c), (i, j, k) = one, other
+    return (
+        a * i * xx
+        + (a * k + c * i) * xz
+        + c * k * zz
+        + (a * j + b * i) * xy
+        + (c * j + b * k) * yz
+        + b * j * yy
+    )
 
 
 def _slab(

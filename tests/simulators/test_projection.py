@@ -62,6 +62,50 @@ def test_chord_of_a_tilted_ellipsoid_agrees_with_integration_along_the_ray(theta
     assert checked > 6
 
 
+def upright(theta_deg, tilt_deg=0.0, lean_deg=0.0):
+    """Directions u, v and along the beam, the axis turned in the image and then leant."""
+    theta, tilt, lean = np.deg2rad([theta_deg, tilt_deg, lean_deg])
+    # The axis in the frame of the camera, and what is at right angles to it there.
+    across, up, beam = np.eye(3)
+    axis = math.cos(lean) * (math.sin(tilt) * across + math.cos(tilt) * up) + math.sin(lean) * beam
+    side = math.cos(tilt) * across - math.sin(tilt) * up
+    along = np.cross(side, axis)
+    # The sample's y is the axis, its x and z turn about it.
+    x = math.cos(theta) * side - math.sin(theta) * along
+    z = math.sin(theta) * side + math.cos(theta) * along
+    return np.stack([x, axis, z], axis=1)
+
+
+@pytest.mark.parametrize(("theta", "tilt", "lean"), [(0, 4, 0), (37, -3, 5), (-80, 2, -6)])
+def test_tilted_axis_turns_and_leans_the_specimen(theta, tilt, lean):
+    place = np.array([4.0, 6.0, 5.0])
+    particle = Particle("a", tuple(place), (3.0, 1.2, 2.0), TILTED)
+    specimen = Specimen((particle,), Support(thickness_um=9, width_um=16, height_um=20))
+    projector = SpecimenProjector(specimen)
+    shape, pixel, position = (64, 72), 0.3, np.array([1.0, -2.0, 0.5])
+    view = View(tuple(position), theta, pixel, shape, 0.6, tilt, lean)
+    u, v, depth = upright(theta, tilt, lean) @ (place - position)
+    assert projector.depth_um(view) == pytest.approx(depth)
+    seen = -np.log(projector.sample(view, 5.4).astype(float))
+    us, vs = grid(shape, pixel, 0.6)
+    directions = upright(theta, tilt, lean)
+    t, step = np.linspace(-30, 30, 6001, retstep=True)
+    geometry, support = specimen.particle_geometry, specimen.support
+    middle = round(31.5 - v / pixel), round(35.5 + (u + 0.6) / pixel)
+    for row, column in [middle, (middle[0] - 3, middle[1] + 2), (30, 30), (35, 36), (44, 50)]:
+        rays = position + us[column] * directions[0] + vs[row] * directions[1]
+        rays = rays + t[:, None] * directions[2]
+        body = (rays - geometry.center[0]) @ geometry.rotation[0] / geometry.semi_axes[0]
+        expected = (
+            attenuation_per_um(particle.material, 5.4) * (np.linalg.norm(body, axis=1) <= 1).sum()
+        )
+        within = (np.abs(rays[:, 0]) <= 8) & (np.abs(rays[:, 1]) <= 10)
+        for material, low, high in support.layers:
+            inside = within & (rays[:, 2] >= low) & (rays[:, 2] <= high)
+            expected += attenuation_per_um(material, 5.4) * inside.sum()
+        assert seen[row, column] == pytest.approx(expected * step, abs=2e-3)
+
+
 @pytest.mark.parametrize("theta", [0.0, 45.0, 90.0, -33.0])
 def test_shadow_holds_the_whole_volume(theta):
     particle = Particle("a", (4.0, 1.0, 7.0), (6.0, 2.5, 1.5), TILTED)
