@@ -239,6 +239,10 @@ def analyze(
         float | None, typer.Option(help="Pixel size at the sample, um, if the file does not say")
     ] = None,
     minimum_void_um: MinimumVoid = 1.8,
+    correct_geometry: Annotated[
+        bool,
+        typer.Option("--geometry/--no-geometry", help="Correct a tilted axis and movements"),
+    ] = True,
     data: Data = None,
     lot: Lot = None,
     correct_detection: CorrectDetection = False,
@@ -256,6 +260,7 @@ def analyze(
             data_dir=data,
             pixel_um=pixel_um,
             minimum_void_um=minimum_void_um,
+            correct_geometry=correct_geometry,
             lot=load_specification(lot) if lot is not None else None,
             correct_detection=correct_detection,
             progress=step,

@@ -24,6 +24,10 @@ def reanalyze(
     minimum_void_um: Annotated[
         float, typer.Option("--minimum-void", help="Diameter from which a void counts, um")
     ] = 1.8,
+    correct_geometry: Annotated[
+        bool,
+        typer.Option("--geometry/--no-geometry", help="Correct a tilted axis and movements"),
+    ] = True,
     campaign: Annotated[
         str | None,
         typer.Option(help="Name; what it has done is skipped. Default: parameters and versions"),
@@ -66,6 +70,7 @@ def reanalyze(
             workers=workers,
             scheduler=scheduler,
             minimum_void_um=minimum_void_um,
+            correct_geometry=correct_geometry,
             name=campaign,
             memory_limit=memory,
             on_task=lambda _: bar.advance(task),

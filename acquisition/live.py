@@ -100,6 +100,8 @@ class LiveTomogram:
         adaptive scan.
     minimum_void_um
         Equivalent diameter from which a void counts.
+    correct_geometry
+        Whether a tilted axis and a sample that moved are corrected.
     waiting
         How many frames were announced and are not taken yet: while there are several, previews
         are left out.
@@ -125,6 +127,7 @@ class LiveTomogram:
         previews: bool = True,
         preview_interval_s: float = PREVIEW_INTERVAL_S,
         minimum_void_um: float = MINIMUM_VOID_UM,
+        correct_geometry: bool = True,
         waiting: Callable[[], int] = lambda: 0,
         on_frame: Callable[[TomogramAnalysis], None] = lambda _: None,
         root: Path | None = None,
@@ -140,6 +143,7 @@ class LiveTomogram:
         self._previews = previews
         self._interval_s = preview_interval_s
         self._minimum_void_um = minimum_void_um
+        self._correct_geometry = correct_geometry
         self._last_preview_s = -float("inf")
         self._previewed = 0
         self._reader = FrameReader()
@@ -184,6 +188,7 @@ class LiveTomogram:
             center_um=(x_um, y_um, z_um),
             minimum_void_um=self._minimum_void_um,
             frames_per_view=plan.get("frames_per_angle", 1),
+            correct_geometry=self._correct_geometry,
         )
 
     def _take_missing(self) -> None:

@@ -76,9 +76,9 @@ class Campaign:
         return 60 * len(self.done) / self.seconds if self.seconds else 0.0
 
 
-def campaign_name(minimum_void_um: float) -> str:
+def campaign_name(minimum_void_um: float, correct_geometry: bool = True) -> str:
     """Return a name that changes with the parameters and with the software."""
-    content = orjson.dumps([minimum_void_um, software_versions()])
+    content = orjson.dumps([minimum_void_um, correct_geometry, software_versions()])
     return hashlib.sha256(content).hexdigest()[:12]
 
 
@@ -121,6 +121,7 @@ def reanalyze(
     workers: int = 0,
     scheduler: str | None = None,
     minimum_void_um: float = MINIMUM_VOID_UM,
+    correct_geometry: bool = True,
     name: str | None = None,
     memory_limit: str = "auto",
     on_task: Callable[[dict[str, Any]], None] = lambda _: None,
@@ -141,6 +142,8 @@ def reanalyze(
         Address of a Dask scheduler that runs elsewhere, instead.
     minimum_void_um
         Equivalent diameter from which a void counts.
+    correct_geometry
+        Whether a tilted axis and a sample that moved are corrected.
     name
         Name of the campaign; what it has done already is skipped. Made from parameters and
         software versions if None.
@@ -160,11 +163,11 @@ def reanalyze(
     ValueError
         If Dask is asked for and not installed.
     """
-    campaign = Campaign(name or campaign_name(minimum_void_um))
+    campaign = Campaign(name or campaign_name(minimum_void_um, correct_geometry))
     finished = _finished(data, campaign.name)
     campaign.skipped = [uid for uid in uids if uid in finished]
     todo = [uid for uid in uids if uid not in finished]
-    arguments = (str(data.root), minimum_void_um, campaign.name)
+    arguments = (str(data.root), minimum_void_um, correct_geometry, campaign.name)
     began = time.monotonic()
     if not workers and scheduler is None:
         on_ready(None)
@@ -179,7 +182,9 @@ def reanalyze(
     return campaign
 
 
-def analyze_one(uid: str, root: str, minimum_void_um: float, name: str) -> dict[str, Any]:
+def analyze_one(
+    uid: str, root: str, minimum_void_um: float, correct_geometry: bool, name: str
+) -> dict[str, Any]:
     """Analyse one stored tomogram; the function of a task.
 
     Returns
@@ -196,6 +201,7 @@ def analyze_one(uid: str, root: str, minimum_void_um: float, name: str) -> dict[
             uid,
             again=True,
             minimum_void_um=minimum_void_um,
+            correct_geometry=correct_geometry,
             parameters={"campaign": name},
         )
     except (ValueError, LookupError) as error:
@@ -258,7 +264,7 @@ def _client(workers: int, scheduler: str | None, memory_limit: str) -> Generator
 
 
 def _distributed(
-    client: Any, todo: Sequence[str], arguments: tuple[str, float, str]
+    client: Any, todo: Sequence[str], arguments: tuple[str, float, bool, str]
 ) -> Iterator[dict[str, Any]]:
     """Hand out tasks a few at a time; rows come in the order in which they are done."""
     from distributed import as_completed

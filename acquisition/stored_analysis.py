@@ -44,6 +44,7 @@ def analyze_run(
     *,
     again: bool = False,
     minimum_void_um: float = MINIMUM_VOID_UM,
+    correct_geometry: bool = True,
     parameters: Mapping[str, Any] | None = None,
     progress: Callable[[str], None] = lambda _: None,
 ) -> StoredTomogram:
@@ -59,6 +60,8 @@ def analyze_run(
         Analyse even if there is a result; a derived run is added, the result replaced.
     minimum_void_um
         Equivalent diameter from which a void counts.
+    correct_geometry
+        Whether a tilted axis and a sample that moved are corrected.
     parameters
         What else the derived run is to say of itself.
     progress
@@ -72,7 +75,9 @@ def analyze_run(
         If it is no tomogram.
     """
     journal = find_journal(data.journal, uid)
-    live = LiveTomogram(previews=False, minimum_void_um=minimum_void_um)
+    live = LiveTomogram(
+        previews=False, minimum_void_um=minimum_void_um, correct_geometry=correct_geometry
+    )
     live.record.root = data.root
     documents = read_journal(journal)
     start = next(documents)[1]
@@ -93,7 +98,12 @@ def analyze_run(
     sample = str(start.get("sample", ""))
     ended_s = float((stop or start)["time"])
     writer = DocumentJournal(data.journal)
-    told = {"source": "stored", "minimum_void_um": minimum_void_um, **(parameters or {})}
+    told = {
+        "source": "stored",
+        "minimum_void_um": minimum_void_um,
+        "correct_geometry": correct_geometry,
+        **(parameters or {}),
+    }
     derived = DerivedRun(writer, uid, sample, told, ended_s)
     derived.progress(Preview(tomogram.projections, tomogram.projections, tomogram.summary))
     derived.tables(tomogram)
@@ -115,6 +125,7 @@ def analyze_file(
     *,
     pixel_um: float | None = None,
     minimum_void_um: float = MINIMUM_VOID_UM,
+    correct_geometry: bool = True,
     progress: Callable[[str], None] = lambda _: None,
 ) -> tuple[StoredTomogram, Scan]:
     """Analyse a scan file of any format we read.
@@ -127,6 +138,8 @@ def analyze_file(
         Pixel size at the sample, for files that do not say, or say it wrong.
     minimum_void_um
         Equivalent diameter from which a void counts.
+    correct_geometry
+        Whether a tilted axis and a sample that moved are corrected.
     progress
         Told in words what is being done.
 
@@ -158,6 +171,7 @@ def analyze_file(
             already_normalized=scan.already_normalized,
             minimum_void_um=minimum_void_um,
             minimum_contrast_per_um=MINIMUM_CONTRAST_PER_UM if pixel else 0.0,
+            correct_geometry=correct_geometry,
         )
         for kind, frames in (("dark", scan.darks), ("flat", scan.flats)):
             for number, frame in enumerate(frames):

@@ -72,7 +72,7 @@ def keep(tomogram: Tomogram, uid: str, **facts: Any) -> StoredTomogram:
     """Return what is worth keeping of a fresh tomogram."""
     transmission = tomogram.transmission
     segmentation = tomogram.segmentation
-    drift = tomogram.flat_drift
+    drift, geometry = tomogram.flat_drift, tomogram.geometry
     error = tomogram.rotation_center.standard_error
     known: dict[str, Any] = {
         "uid": uid,
@@ -81,6 +81,7 @@ def keep(tomogram: Tomogram, uid: str, **facts: Any) -> StoredTomogram:
         "projections": tomogram.projections,
         "frames": tomogram.frames,
         "jump": _jump(tomogram),
+        "geometry": geometry.as_dict(tomogram.voxel_um) if geometry is not None else None,
         "flat_drift": drift.as_dict() if drift is not None else None,
         "snr": tomogram.snr["snr"],
         "snr_definitions": dict(tomogram.snr),

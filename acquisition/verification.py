@@ -117,7 +117,9 @@ def verify(
     found = Verification(uid, trace(data, uid, analysis_uid))
     told = found.provenance.get("analysis", {}).get("parameters", {})
     live = LiveTomogram(
-        previews=False, minimum_void_um=float(told.get("minimum_void_um", MINIMUM_VOID_UM))
+        previews=False,
+        minimum_void_um=float(told.get("minimum_void_um", MINIMUM_VOID_UM)),
+        correct_geometry=bool(told.get("correct_geometry", True)),
     )
     live.record.root = data.root
     progress("reading frames")

@@ -277,6 +277,7 @@ def analyze(
     data_dir: str | Path | None = None,
     pixel_um: float | None = None,
     minimum_void_um: float = MINIMUM_VOID_UM,
+    correct_geometry: bool = True,
     again: bool = True,
     lot: LotSpecification | None = None,
     correct_detection: bool = False,
@@ -296,6 +297,8 @@ def analyze(
         Pixel size, for files that do not say.
     minimum_void_um
         Equivalent diameter from which a void counts.
+    correct_geometry
+        Whether a tilted axis and a sample that moved are corrected.
     again
         Analyse a run even if there is a result.
     lot
@@ -325,6 +328,7 @@ def analyze(
                 str(source),
                 out,
                 minimum_void_um=minimum_void_um,
+                correct_geometry=correct_geometry,
                 again=again,
                 lot=lot,
                 correct_detection=correct_detection,
@@ -333,7 +337,11 @@ def analyze(
         except RunNotFoundError as error:
             raise RunNotFoundError(f"{source} is neither a file nor a run: {error}") from None
     tomogram, scan = analyze_file(
-        source, pixel_um=pixel_um, minimum_void_um=minimum_void_um, progress=progress
+        source,
+        pixel_um=pixel_um,
+        minimum_void_um=minimum_void_um,
+        correct_geometry=correct_geometry,
+        progress=progress,
     )
     results = collect_results(
         scan.sample or Path(source).stem,
@@ -373,6 +381,7 @@ def _analyze_run(
     out: Path,
     *,
     minimum_void_um: float,
+    correct_geometry: bool,
     again: bool,
     lot: LotSpecification | None,
     correct_detection: bool,
@@ -390,7 +399,14 @@ def _analyze_run(
     if not uids:
         raise ValueError(f"run {uid} is a map without tomograms: there is nothing to measure yet")
     tomograms = [
-        analyze_run(data, one, again=again, minimum_void_um=minimum_void_um, progress=progress)
+        analyze_run(
+            data,
+            one,
+            again=again,
+            minimum_void_um=minimum_void_um,
+            correct_geometry=correct_geometry,
+            progress=progress,
+        )
         for one in uids
     ]
     results = collect_screening(

@@ -73,6 +73,14 @@ class Jump:
         """How far, in pixels."""
         return float(np.hypot(*self.pixels))
 
+    def note(self, pixel_um: float, views: int) -> str:
+        """Say in words what it means for a scan of so many views."""
+        return (
+            f"the sample jumped by {self.length * pixel_um:.1f} um in the images after "
+            f"{self.after} of {views} projections: shapes and sizes are not to be trusted; "
+            "see that the sample sits firmly and repeat the scan"
+        )
+
     @property
     def certain(self) -> bool:
         """Whether it is more than what is seen without any jump."""

@@ -371,9 +371,16 @@ def tomogram_facts(results: Json) -> list[Fact]:
             "Rotation centre, column",
             lambda t: format_estimate(t.get("rotation_center_column"), t.get("rotation_center_se")),
         ),
+        ("Tilt of the axis", lambda t: _geometry(t, "tilt_deg", "tilt_se_deg", "°")),
+        ("Movement, rms", lambda t: _geometry(t, "motion_rms_um", "motion_rms_se_um", "µm")),
     )
     facts = [Fact(name, [show(t) for t in tomograms]) for name, show in wanted]
     return [fact for fact in facts if any(value != MISSING for value in fact.cells)]
+
+
+def _geometry(tomogram: Json, value: str, error: str, unit: str) -> str:
+    found = tomogram.get("geometry") or {}
+    return format_estimate(found.get(value), found.get(error), unit)
 
 
 def _center(center: object) -> str:

@@ -17,6 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.ndimage import gaussian_filter
 
 from .filters import FilterName
+from .geometry import Geometry, find_geometry
 from .growing_volume import GrowingVolume
 from .jumps import Jump, likeliest_jump
 from .memory import DEFAULT_KEEP_LIMIT_BYTES
@@ -114,6 +115,9 @@ class Tomogram:
         How the open beam changed between references; None if they were taken once.
     jump
         A jump of the sample in the images during the scan; None if there was none.
+    geometry
+        Tilt of the axis and movement of the sample, and whether they were corrected; None if they
+        were not looked for.
     voxel_um, center_um
         Voxel edge, and the place of the volume's centre in the sample.
     warnings
@@ -135,6 +139,7 @@ class Tomogram:
     frames: int
     flat_drift: FlatDrift | None
     jump: Jump | None
+    geometry: Geometry | None
     voxel_um: float
     center_um: tuple[float, float, float]
     warnings: list[str] = field(default_factory=list[str])
@@ -166,6 +171,9 @@ class TomogramAnalysis:
         the scan is finished and if that is needed, and previews have a coarser one.
     frames_per_view
         Frames that are planned at each angle.
+    correct_geometry
+        Whether `finish` looks for a tilt of the axis and movements of the sample, and corrects
+        those that show.
 
     Attributes
     ----------
@@ -186,7 +194,9 @@ class TomogramAnalysis:
         filter: FilterName = "ramp",
         keep_limit_bytes: int = DEFAULT_KEEP_LIMIT_BYTES,
         frames_per_view: int = 1,
+        correct_geometry: bool = True,
     ) -> None:
+        self._correct_geometry = correct_geometry
         self.minimum_contrast_per_um = minimum_contrast_per_um
         self.shape = shape
         self.pixel_um = pixel_um
@@ -330,16 +340,30 @@ class TomogramAnalysis:
         frames = self.views.absorption(views, notes)
         angles_rad = np.deg2rad(angles_deg)
         center = self._final_center(frames, angles_rad, notes)
+        notes += limits(angles_deg, self.shape[1])
+        times = self._times(views)
+        jump = likeliest_jump(frames, angles_deg, times)
+        if jump is not None and not jump.certain:
+            jump = None
+        if jump is not None:
+            notes.append(jump.note(self.pixel_um, len(views)))
         progress("reconstructing")
         self._volume.recenter(center.column)
         if self._volume.outdated:
-            self._volume.rebuild(center.column)
-            places = {view: place for place, view in enumerate(views)}
-            self._volume.add(lambda some: frames[[places[v] for v in some]], views, angles_rad)
+            self._rebuild(frames, views, angles_rad, center)
+        geometry: Geometry | None = None
+        if self._correct_geometry and jump is None and measurable(angles_deg, self.shape[1]):
+            progress("looking for movements of the sample")
+            # Of a large scan it is made again from binned frames.
+            volume = self._volume.fine.volume if self._volume.coarse is None else None
+            geometry = find_geometry(frames, angles_rad, center, times, volume)
+            if geometry.corrected:
+                notes += geometry.notes(self.pixel_um)
+                frames, center = geometry.correct(frames), geometry.center(center)
+                self._rebuild(frames, views, angles_rad, center)
+                self._volume.outdated = True  # for who adds more and finishes again
         volume = self._volume.fine.copy()
         progress("measuring particles and voids")
-        notes += limits(angles_deg, self.shape[1])
-        jump = self._jump(views, frames, angles_deg, notes)
         segmentation, particles, voids, summary = self._measure(volume)
         snr = signal_to_noise(volume, segmentation)
         value = snr["snr"]
@@ -382,6 +406,7 @@ class TomogramAnalysis:
             frames=len(self.views.raw),
             flat_drift=self.views.flat_drift,
             jump=jump,
+            geometry=geometry,
             voxel_um=self.pixel_um,
             center_um=self.center_um,
             warnings=notes,
@@ -398,6 +423,17 @@ class TomogramAnalysis:
             filter=self._filter,
             keep_limit_bytes=self._keep_limit_bytes,
         )
+
+    def _rebuild(
+        self,
+        frames: Frame,
+        views: Sequence[int],
+        angles_rad: NDArray[np.float64],
+        center: RotationCenter,
+    ) -> None:
+        self._volume.rebuild(center.column)
+        places = {view: place for place, view in enumerate(views)}
+        self._volume.add(lambda some: frames[[places[v] for v in some]], views, angles_rad)
 
     def _note_new_references(self) -> None:
         if self._in_volume and not self.views.fresh:
@@ -453,25 +489,10 @@ class TomogramAnalysis:
         summary = summarize(particles, voids, minimum_void_um=self.minimum_void_um)
         return segmentation, particles, voids, summary
 
-    def _jump(
-        self,
-        views: Sequence[int],
-        frames: Frame,
-        angles_deg: NDArray[np.float64],
-        notes: list[str],
-    ) -> Jump | None:
-        """Return a jump of the sample in the images, if there is one, and say so."""
+    def _times(self, views: Sequence[int]) -> list[Any]:
+        """Return when views were taken; their numbers where that is not known."""
         known = [self.views.time_s(view) for view in views]
-        times: list[Any] = list(views) if None in known else known
-        jump = likeliest_jump(frames, angles_deg, times)
-        if jump is None or not jump.certain:
-            return None
-        notes.append(
-            f"the sample jumped by {jump.length * self.pixel_um:.1f} um in the images after "
-            f"{jump.after} of {len(views)} projections: shapes and sizes are not to be trusted; "
-            "see that the sample sits firmly and repeat the scan"
-        )
-        return jump
+        return list(views) if None in known else known
 
     def _field_radius_um(self) -> float:
         """Return how far from the axis every angle was seen."""

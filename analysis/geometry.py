@@ -1,0 +1,180 @@
+"""Geometry of a whole scan: tilt of the axis, movement of the sample, and their correction.
+
+What is found is always told, with its error. Projections are changed only where it is certain and
+large enough to show in shapes: interpolating costs a little sharpness, and a clean scan must not
+become worse.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from .axis_tilt import AxisTilt, find_axis_tilt
+from .motion import LEAST_PIXELS, LEAST_SIGMAS, Motion, find_motion, shifted_back
+from .region import bin_frames, preview_factor
+from .rotation_axis import RotationCenter, RotationCenterError, nearest_pair
+
+WIDEST_PIXELS: Final = 256
+"""Larger images are binned to at most this to find movements: they still show a tenth of a pixel
+of the unbinned ones."""
+
+KNOWN_DRIFT_PIXELS: Final = 1.0
+"""A drift that is known no better is not told: it cannot be told from run-out."""
+
+
+@dataclass(frozen=True, eq=False)
+class Geometry:
+    """What was found, and what of it was corrected.
+
+    Attributes
+    ----------
+    tilt
+        Of the axis in the image; None without a pair of views half a turn apart.
+    motion
+        Of the sample in the images; None if there is nothing to go by.
+    tilt_corrected, motion_corrected
+        Whether projections were changed for it.
+    """
+
+    tilt: AxisTilt | None
+    motion: Motion | None
+    tilt_corrected: bool
+    motion_corrected: bool
+
+    @property
+    def corrected(self) -> bool:
+        """Whether projections are to be changed."""
+        return self.tilt_corrected or self.motion_corrected
+
+    def center(self, found: RotationCenter) -> RotationCenter:
+        """Return the rotation centre of the corrected projections; `found` is the one before."""
+        if self.motion is not None and self.motion_corrected:
+            return RotationCenter(self.motion.column, self.motion.column_error)
+        if self.tilt is not None and self.tilt_corrected:
+            return RotationCenter(self.tilt.column, found.standard_error)
+        return found
+
+    def correct(self, frames: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return projections with an upright axis and a sample that does not move."""
+        if not self.corrected:
+            return frames
+        shifts = np.zeros((len(frames), 2))
+        if self.motion is not None and self.motion_corrected:
+            shifts = self.motion.shifts
+        tilt = self.tilt.tilt_deg if self.tilt is not None and self.tilt_corrected else 0.0
+        return shifted_back(frames, shifts, math.radians(tilt))
+
+    def notes(self, pixel_um: float) -> list[str]:
+        """Say in words what was corrected."""
+        said: list[str] = []
+        if self.tilt is not None and self.tilt_corrected:
+            said.append(
+                f"the rotation axis is tilted by {self.tilt.tilt_deg:.2f} degrees against the "
+                "columns of the camera: the projections were turned"
+            )
+        if self.motion is not None and self.motion_corrected:
+            said.append(
+                f"the sample moved by {self.motion.rms * pixel_um:.2f} um (root mean square) in "
+                "the images: the projections were shifted back"
+            )
+        return said
+
+    def as_dict(self, pixel_um: float) -> dict[str, Any]:
+        """Return it as `results.json` holds it."""
+        told: dict[str, Any] = {
+            "tilt_deg": None,
+            "tilt_se_deg": None,
+            "tilt_corrected": self.tilt_corrected,
+            "motion_rms_um": None,
+            "motion_rms_se_um": None,
+            "jitter_rms_um": None,
+            "jitter_rms_se_um": None,
+            "drift_um": None,
+            "drift_se_um": None,
+            "center_column": None,
+            "center_se": None,
+            "motion_corrected": self.motion_corrected,
+        }
+        if self.tilt is not None:
+            told["tilt_deg"] = round(self.tilt.tilt_deg, 5)
+            told["tilt_se_deg"] = round(self.tilt.standard_error_deg, 5)
+        if self.motion is not None:
+            motion = self.motion
+            lengths = {
+                "motion_rms": (motion.rms, motion.rms_error),
+                "jitter_rms": (motion.jitter, motion.jitter_error),
+            }
+            if motion.drift_error < KNOWN_DRIFT_PIXELS:
+                lengths["drift"] = (motion.drift, motion.drift_error)
+            for name, (value, error) in lengths.items():
+                told[f"{name}_um"] = round(value * pixel_um, 5)
+                told[f"{name}_se_um"] = round(error * pixel_um, 5)
+            told["center_column"] = round(motion.column, 4)
+            told["center_se"] = round(motion.column_error, 4)
+        return told
+
+
+def find_geometry(
+    frames: NDArray[np.float32],
+    angles_rad: NDArray[np.float64],
+    center: RotationCenter,
+    times: ArrayLike,
+    volume: NDArray[np.float32] | None = None,
+) -> Geometry:
+    """Find tilt of the axis and movement of the sample.
+
+    Parameters
+    ----------
+    frames : ndarray of float32, shape (n, rows, columns)
+        Absorption.
+    angles_rad : ndarray of float64, shape (n,)
+        Angles in radians.
+    center
+        The rotation centre.
+    times : array_like, shape (n,)
+        When they were taken, in any unit.
+    volume : ndarray of float32, optional
+        [y, z, x], what was reconstructed from them with this centre, in any unit.
+    """
+    rows, columns = frames.shape[1:]
+    tilt, column = _tilt(frames, angles_rad, center), center.column
+    turned_back = False
+    if tilt is not None:
+        # A tilt moves rows against each other: root mean square over all of them.
+        pixels = math.radians(abs(tilt.tilt_deg)) * rows / math.sqrt(12)
+        certain = abs(tilt.tilt_deg) > LEAST_SIGMAS * tilt.standard_error_deg
+        turned_back = certain and pixels > LEAST_PIXELS
+        column = tilt.column if turned_back else column
+    factor = preview_factor((rows, columns), WIDEST_PIXELS)
+    small = bin_frames(frames, factor) if factor > 1 else frames
+    if tilt is not None and turned_back:
+        still = np.zeros((len(small), 2))
+        small, volume = shifted_back(small, still, math.radians(tilt.tilt_deg)), None
+    motion = find_motion(
+        small,
+        angles_rad,
+        (column + 0.5) / factor - 0.5,
+        times,
+        volume=volume if factor == 1 else None,
+        least_pixels=LEAST_PIXELS / factor,
+    )
+    if motion is not None:
+        motion = motion.scaled(factor)
+    return Geometry(tilt, motion, turned_back, motion is not None and motion.matters())
+
+
+def _tilt(
+    frames: NDArray[np.float32], angles_rad: NDArray[np.float64], center: RotationCenter
+) -> AxisTilt | None:
+    pair = nearest_pair(angles_rad)
+    if pair is None:
+        return None
+    try:
+        return find_axis_tilt(frames[pair[0]], frames[pair[1]], center.column)
+    except RotationCenterError:
+        return None

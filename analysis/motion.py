@@ -1,0 +1,411 @@
+"""How the sample moved in the images during a scan, and where the axis is, from all projections.
+
+Run-out of the stage, thermal drift and vibration shift each image a little. The particles of the
+volume are projected again at every angle, and each measured image is laid over its reprojection.
+
+Only particles are projected: the volume is cut at Otsu's threshold first. Without that, every image
+would find itself again in the volume, streaks and all, and would fit where it lies; slow movements
+over the angles, such as run-out, are even perfectly consistent with some smeared specimen.
+"""
+
+from __future__ import annotations
+
+import math
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from typing import Final, NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy import ndimage
+from skimage.filters import threshold_otsu
+
+from .axis_tilt import turned
+from .backprojection import available_threads
+from .reconstruction import StreamingReconstruction
+from .reprojection import reproject
+
+Floats = NDArray[np.float64]
+
+FINE_PIXELS: Final = 1.0
+COARSE_PIXELS: Final = 4.0
+"""Images are compared between these standard deviations: finer is noise; coarser is material
+beyond the field, which the volume does not hold."""
+
+FADE_VOXELS: Final = 8.0
+"""Over so much the particles fade out at the wall of the field, where they are cut off."""
+
+TILE_PIXELS: Final = 16
+"""Side of the tiles over which residuals are summed for the standard error: as wide as particles
+that are not in the volume, which are most of what the residuals are."""
+
+MARGIN_PIXELS: Final = 3
+
+FEWEST_VIEWS: Final = 40
+"""Fewer views do not show what is a movement and what is a bad reconstruction."""
+
+SOLID_RANGE: Final = (1e-4, 0.5)
+"""Share of the field that is to be above the threshold: else there are no particles."""
+
+HARMONICS: Final = (2, 3, 4)
+"""Of the run-out of a stage; the first is only another place of the sample."""
+
+LEAST_ERROR_PIXELS: Final = 0.02
+"""Shifts are not known better than this, however quiet the images are (measured)."""
+
+TELLING: Final = 3.0
+"""Views whose shifts have more than so many times the usual error are left out of the mean:
+edge-on, material beyond the field hides the particles."""
+
+CENTER_ERROR_COLUMNS: Final = 0.06
+"""Systematic error of the rotation centre, measured on simulated specimens that reach far beyond
+the field; included in its standard error."""
+
+
+_ROUNDS: Final = 5
+"""Of fitting shifts and finding how much they scatter, in turns."""
+
+LEAST_PIXELS: Final = 0.12
+"""Smaller movements do not show in shapes: see `benchmarks/geometry_correction.py`."""
+
+LEAST_SIGMAS: Final = 5.0
+"""... nor are smaller ones, in standard errors, believed."""
+
+SETTLED_PIXELS: Final = 0.05
+MOST_PASSES: Final = 3
+"""Volume and shifts are found in turns until the shifts change by less: each pass leaves about an
+eighth of what was wrong."""
+
+
+@dataclass(frozen=True, eq=False)
+class Motion:
+    """How the sample moved in the images.
+
+    Attributes
+    ----------
+    shifts
+        (n, 2): of each view along (u, v), to larger columns and upwards, in pixels, beyond what a
+        rigid sample on a perfect stage shows.
+    rms, rms_error
+        Root mean square length of the shifts and its standard error.
+    jitter, jitter_error
+        Of it, what follows neither the angle nor time smoothly.
+    drift, drift_error
+        Length of the part that grows with time, over the scan; its error is large where angles
+        were taken in order, because it is then no other than run-out.
+    column, column_error
+        Column of the rotation axis that fits all views best.
+    agreement
+        Correlation of the images with their reprojections, before and after they were shifted
+        back; the same twice where they were not.
+    """
+
+    shifts: Floats
+    rms: float
+    rms_error: float
+    jitter: float
+    jitter_error: float
+    drift: float
+    drift_error: float
+    column: float
+    column_error: float
+    agreement: tuple[float, float]
+
+    def matters(self, least_pixels: float = LEAST_PIXELS) -> bool:
+        """Whether it is certain, and large enough to show in shapes."""
+        return self.rms > max(least_pixels, LEAST_SIGMAS * self.rms_error)
+
+    def scaled(self, factor: float) -> Motion:
+        """Return the same in pixels that are so many times smaller."""
+        lengths = ("rms", "jitter", "drift")
+        values = {name: getattr(self, name) * factor for name in lengths}
+        values |= {f"{name}_error": getattr(self, f"{name}_error") * factor for name in lengths}
+        return replace(
+            self,
+            shifts=self.shifts * factor,
+            column=(self.column + 0.5) * factor - 0.5,
+            column_error=self.column_error * factor,
+            **values,
+        )
+
+
+def find_motion(
+    frames: NDArray[np.float32],
+    angles_rad: Floats,
+    column: float,
+    times: ArrayLike,
+    *,
+    volume: NDArray[np.float32] | None = None,
+    least_pixels: float = LEAST_PIXELS,
+    threads: int | None = None,
+) -> Motion | None:
+    """Lay each view over the reprojection of the particles; repeat with views shifted back.
+
+    Parameters
+    ----------
+    frames : ndarray of float32, shape (n, rows, columns)
+        Absorption.
+    angles_rad : ndarray of float64, shape (n,)
+        Angles in radians.
+    column : float
+        Column of the rotation axis.
+    times : array_like, shape (n,)
+        When they were taken, in any unit.
+    volume : ndarray of float32, optional
+        [y, z, x], what was reconstructed from them, in any unit; made if it is not given.
+    least_pixels : float
+        Movements that are smaller are measured once, and views are not shifted back.
+    threads : int, optional
+        Threads, never more than the cores this process may use (the default).
+
+    Returns
+    -------
+    Motion or None
+        None with too few views, or without particles to go by.
+    """
+    if len(frames) < FEWEST_VIEWS:
+        return None
+    clock = np.asarray(times, dtype=np.float64)
+    clock = 2 * (clock - clock.min()) / max(float(np.ptp(clock)), 1e-12) - 1
+    known: Motion | None = None
+    for _ in range(MOST_PASSES):
+        moved = known.shifts if known is not None else np.zeros((len(frames), 2))
+        current = known.column if known is not None else column
+        still = frames if known is None else shifted_back(frames, moved, 0.0, threads)
+        if volume is None:
+            volume = _reconstructed(still, angles_rad, current, threads)
+        found = _register_all(still, angles_rad, current, volume, threads)
+        if found is None:
+            return known
+        shifts, errors, agreement = found
+        # Against the column that the search began with, which the axis may have left.
+        shifts = shifts + moved + [current - column, 0.0]
+        before = agreement if known is None else known.agreement[0]
+        fresh = _motion(shifts, errors, angles_rad, clock, column, (before, agreement))
+        if known is not None and agreement < known.agreement[1]:
+            return known  # what was found before did not make it better: no reason to go on
+        change = fresh.shifts - moved
+        known, volume = fresh, None
+        if not fresh.matters(least_pixels) or np.sqrt(np.mean(change**2)) < SETTLED_PIXELS:
+            break
+    return known
+
+
+def shifted_back(
+    frames: NDArray[np.float32], shifts: Floats, tilt_rad: float, threads: int | None = None
+) -> NDArray[np.float32]:
+    """Return views as they would be seen if nothing had moved and the axis were upright.
+
+    Parameters
+    ----------
+    frames : ndarray of float32, shape (n, rows, columns)
+        Absorption.
+    shifts : ndarray of float64, shape (n, 2)
+        How far each has moved along (u, v), in pixels.
+    tilt_rad
+        By which the axis is turned in the image, its upper end towards larger columns.
+    threads : int, optional
+        Threads, never more than the cores this process may use (the default).
+    """
+    result = np.empty_like(frames)
+
+    def work(number: int) -> None:
+        u, v = shifts[number]
+        result[number] = turned(frames[number], tilt_rad, (float(u), float(v)))
+
+    with ThreadPoolExecutor(available_threads(threads)) as pool:
+        list(pool.map(work, range(len(frames))))  # the list lets an error come out
+    return result
+
+
+def _reconstructed(
+    frames: NDArray[np.float32], angles_rad: Floats, column: float, threads: int | None
+) -> NDArray[np.float32]:
+    live = StreamingReconstruction(
+        (frames.shape[1], frames.shape[2]), angles_rad, column, threads=threads
+    )
+    live.add(frames, angles_rad)
+    return live.volume
+
+
+def _register_all(
+    frames: NDArray[np.float32],
+    angles_rad: Floats,
+    column: float,
+    volume: NDArray[np.float32],
+    threads: int | None,
+) -> tuple[Floats, Floats, float] | None:
+    """Return shifts (n, 2), their errors, and the correlation with the reprojections."""
+    particles = _particles(volume)
+    if particles is None:
+        return None
+    images = reproject(particles, angles_rad, column, frames.shape[2], threads)
+    with ThreadPoolExecutor(available_threads(threads)) as pool:
+        found = list(pool.map(_register, frames, images))
+    shifts, errors, products = (np.array(part) for part in zip(*found, strict=True))
+    product, measured, projected = products.sum(axis=0)
+    agreement = float(product / math.sqrt(max(measured * projected, 1e-30)))
+    return shifts, np.hypot(errors, LEAST_ERROR_PIXELS), agreement
+
+
+def _motion(
+    shifts: Floats,
+    errors: Floats,
+    angles_rad: Floats,
+    clock: Floats,
+    column: float,
+    agreement: tuple[float, float],
+) -> Motion:
+    """Tell run-out, drift and jitter from where the sample is and from the place of the axis."""
+    across, up = (_smooth(shifts[:, k], errors[:, k], angles_rad, clock) for k in (0, 1))
+    # A sample that lies elsewhere on the stage moves along a sine; upwards, it just lies higher.
+    rigid = np.stack([np.ones_like(clock), np.cos(angles_rad), np.sin(angles_rad)], axis=1)
+    weights = 1 / errors**2
+    place = _fit(rigid, across.values, weights[:, 0])
+    height = np.average(up.values, weights=weights[:, 1])
+    moved = np.stack([across.values - rigid @ place, up.values - height], axis=1)
+    rms, rms_error = _length(moved, errors)
+    column_error = _error(rigid, across.values, weights[:, 0])[0]
+    return Motion(
+        shifts=moved,
+        rms=rms,
+        rms_error=rms_error,
+        jitter=math.hypot(across.jitter, up.jitter),
+        jitter_error=math.hypot(across.jitter_error, up.jitter_error),
+        drift=math.hypot(across.drift, up.drift),
+        drift_error=math.hypot(across.drift_error, up.drift_error),
+        column=column + float(place[0]),
+        column_error=math.hypot(column_error, CENTER_ERROR_COLUMNS),
+        agreement=agreement,
+    )
+
+
+def _particles(volume: NDArray[np.float32]) -> NDArray[np.float32] | None:
+    """Return the solid of a volume, fading out at the wall of the field; None if there is none."""
+    size = volume.shape[2]
+    place = np.arange(size) - (size - 1) / 2
+    radius = np.hypot(place[:, None], place[None, :])
+    reach = (size - 1) / 2 - 1
+    field = volume[:, radius < reach]
+    low, high = float(field.min()), float(field.max())
+    if not high > low:
+        return None
+    solid = volume > threshold_otsu(field)
+    share = float(np.count_nonzero(solid[:, radius < reach])) / field.size
+    if not SOLID_RANGE[0] < share < SOLID_RANGE[1]:
+        return None
+    fade = np.clip((reach - radius) / FADE_VOXELS, 0, 1)
+    fade = (fade * fade * (3 - 2 * fade)).astype(np.float32)
+    particles = volume * fade
+    particles[~solid] = 0
+    return particles
+
+
+def _structure(image: NDArray[np.float32]) -> NDArray[np.float32]:
+    fine = ndimage.gaussian_filter(image, FINE_PIXELS, mode="nearest")
+    return fine - ndimage.gaussian_filter(image, COARSE_PIXELS, mode="nearest")
+
+
+def _register(
+    image: NDArray[np.float32], projected: NDArray[np.float32]
+) -> tuple[tuple[float, float], tuple[float, float], tuple[float, float, float]]:
+    """Return how far an image is shifted along (u, v), the errors of that, and products.
+
+    One step of Gauss-Newton for shift and contrast; the caller iterates.
+    """
+    cut = slice(MARGIN_PIXELS, -MARGIN_PIXELS)
+    measured, model = _structure(image), _structure(projected)
+    down, along = np.gradient(model)
+    design = np.stack([-along, down, model])[:, cut, cut].astype(np.float64)
+    measured, model = measured[cut, cut], model[cut, cut]
+    size = measured.size
+    products = (
+        float(np.vdot(measured, model)) / size,
+        float(np.vdot(measured, measured)) / size,
+        float(np.vdot(model, model)) / size,
+    )
+    matrix = np.einsum("aij,bij->ab", design, design)
+    if products[2] <= 0 or np.linalg.cond(matrix) > 1e12:
+        return (0.0, 0.0), (math.inf, math.inf), products
+    inverse = np.linalg.inv(matrix)
+    gain = float((inverse @ np.einsum("aij,ij->a", design, measured))[2])
+    if gain <= 0:
+        return (0.0, 0.0), (math.inf, math.inf), products
+    scores = design * (measured - gain * model)
+    step = inverse @ scores.sum(axis=(1, 2)) / gain
+    for axis in (1, 2):
+        scores = np.add.reduceat(scores, np.arange(0, scores.shape[axis], TILE_PIXELS), axis=axis)
+    scores = scores.reshape(3, -1)
+    # Sandwich estimate: what is not in the volume enters as it scatters over the tiles.
+    covariance = inverse @ (scores @ scores.T) @ inverse / gain**2
+    error = np.sqrt(np.diag(covariance))
+    return (
+        (float(step[0]), float(step[1])),
+        (float(error[0]), float(error[1])),
+        products,
+    )
+
+
+def _fit(design: Floats, values: Floats, weights: Floats) -> Floats:
+    root = np.sqrt(weights)
+    found = np.linalg.lstsq(design * root[:, None], values * root, rcond=None)[0]
+    return np.asarray(found, dtype=np.float64)
+
+
+def _error(design: Floats, values: Floats, weights: Floats) -> Floats:
+    """Return standard errors of a weighted fit, from its residuals or its weights if larger."""
+    rest = values - design @ _fit(design, values, weights)
+    inverse = np.linalg.pinv(design.T @ (weights[:, None] * design))
+    spread = np.maximum(rest**2, 1 / weights)
+    scores = design * (weights * np.sqrt(spread))[:, None]
+    return np.sqrt(np.diag(inverse @ (scores.T @ scores) @ inverse))
+
+
+class _Course(NamedTuple):
+    """A course of shifts: what was fitted to them, and what of it is known how well."""
+
+    values: Floats
+    """Fitted shift of each view, with as much of the rest as stands out of its errors."""
+    jitter: float
+    """Standard deviation of that rest, errors taken off."""
+    jitter_error: float
+    drift: float
+    """From the first view to the last, as far as it is a matter of time and not of the angle."""
+    drift_error: float
+
+
+def _smooth(values: Floats, errors: Floats, angles_rad: Floats, clock: Floats) -> _Course:
+    """Fit run-out and drift to shifts, and weigh what is left by how well it is known."""
+    terms = [np.ones_like(clock), clock, clock**2, np.cos(angles_rad), np.sin(angles_rad)]
+    for harmonic in HARMONICS:
+        terms += [np.cos(harmonic * angles_rad), np.sin(harmonic * angles_rad)]
+    design = np.stack(terms, axis=1)
+    jitter2, fitted = 0.0, np.zeros_like(values)
+    weights = 1 / errors**2
+    for _ in range(_ROUNDS):
+        fitted = design @ _fit(design, values, weights)
+        excess = (values - fitted) ** 2 - errors**2
+        jitter2 = max(float(np.average(excess, weights=weights**2)), 0.0)
+        weights = 1 / (errors**2 + jitter2)
+    rest = values - fitted
+    # The variance of a mean of squares, each of a normal value of variance 1 / weight.
+    spread = math.sqrt(2 * float(np.sum(weights**2))) / float(np.sum(weights**2))
+    jitter = math.sqrt(jitter2)
+    return _Course(
+        values=fitted + rest * jitter2 * weights,
+        jitter=jitter,
+        jitter_error=spread / (2 * max(jitter, math.sqrt(spread / 2))),
+        drift=2 * float(_fit(design, values, weights)[1]),
+        drift_error=2 * float(_error(design, values, weights)[1]),
+    )
+
+
+def _length(shifts: Floats, errors: Floats) -> tuple[float, float]:
+    """Return the root mean square length of shifts, of views that show theirs well."""
+    total = np.hypot(errors[:, 0], errors[:, 1])
+    telling = total < TELLING * np.median(total)
+    length = math.sqrt(float(np.mean(np.sum(shifts[telling] ** 2, axis=1))))
+    # Fitted shifts share their errors: those of single views, over the number of fitted terms.
+    terms = 5 + 2 * len(HARMONICS)
+    noise = math.sqrt(terms / float(np.sum(1 / total[telling] ** 2)))
+    return length, noise
