@@ -73,7 +73,12 @@ class FlatField:
 
     @classmethod
     def from_references(
-        cls, flats: ArrayLike, darks: ArrayLike | None = None, *, full_scale: float | None = None
+        cls,
+        flats: ArrayLike,
+        darks: ArrayLike | None = None,
+        *,
+        full_scale: float | None = None,
+        saturated: NDArray[np.bool_] | None = None,
     ) -> FlatField:
         """Average references and find their bad pixels.
 
@@ -86,6 +91,8 @@ class FlatField:
         full_scale : float, optional
             Counts at which the camera saturates; by default the largest value of 8- and 16-bit
             unsigned flats, and unknown for other types. Pixels that saturate in a flat are bad.
+        saturated : ndarray of bool, shape (rows, columns), optional
+            Pixels that do, where `flats` are averages that do not show it any more.
 
         Returns
         -------
@@ -98,7 +105,8 @@ class FlatField:
         """
         flat = _average(flats, "flats")
         limit = full_scale_of(flats) if full_scale is None else float(full_scale)
-        saturated = (np.reshape(flats, (-1, *flat.shape)) >= limit).any(axis=0)
+        if saturated is None:
+            saturated = saturated_in_any(flats, limit)
         dark = np.zeros_like(flat) if darks is None else _average(darks, "darks")
         if dark.shape != flat.shape:
             raise NormalizationError(
@@ -167,7 +175,12 @@ class FlatField:
 
     def saturated(self, projections: ArrayLike) -> int:
         """Count good pixels of projections that are as bright as the camera can say."""
-        return int(np.count_nonzero((np.asarray(projections) >= self.full_scale) & ~self.bad))
+        counts = np.asarray(projections)
+        return int(np.count_nonzero((counts >= self._limit(counts)) & ~self.bad))
+
+    def _limit(self, counts: NDArray[Any]) -> float:
+        """Return the full scale; averaged flats do not say it, but raw projections may."""
+        return self.full_scale if math.isfinite(self.full_scale) else full_scale_of(counts)
 
     def _fill_saturated(self, result: NDArray[np.float32], counts: NDArray[Any]) -> None:
         """Let neighbours stand in, frame by frame: what is there is only a lower bound."""
@@ -175,15 +188,16 @@ class FlatField:
         if total == 0:
             return
         height, width = self.bad.shape
+        limit = self._limit(counts)
         stack = result.reshape(-1, height, width)
         for frame, seen in zip(stack, counts.reshape(stack.shape), strict=True):
-            spoiled = self.bad | (seen >= self.full_scale)
+            spoiled = self.bad | (seen >= limit)
             if not spoiled.all():
                 _fill(frame, spoiled)
         if total > WARN_STARVED_FRACTION * counts.size:
             warnings.warn(
                 f"{total} of {counts.size} values are at the camera's full scale of "
-                f"{self.full_scale:g}: their neighbours stand in for them; expose shorter",
+                f"{limit:g}: their neighbours stand in for them; expose shorter",
                 SaturatedPixelsWarning,
                 stacklevel=3,
             )
@@ -234,6 +248,25 @@ def _average(frames: ArrayLike, name: str) -> NDArray[np.float64]:
     if not np.isfinite(stack).all():
         raise NormalizationError(f"{name} hold NaN or infinite values")
     return stack.mean(axis=0, dtype=np.float64)
+
+
+def saturated_in_any(frames: ArrayLike, full_scale: float) -> NDArray[np.bool_]:
+    """Return which pixels (rows, columns) are as bright as the camera can say, in any frame.
+
+    Parameters
+    ----------
+    frames : array_like, shape (n, rows, columns) or (rows, columns)
+        Counts.
+    full_scale : float
+        Counts at which the camera saturates.
+
+    Examples
+    --------
+    >>> saturated_in_any(np.array([[[9, 255]], [[255, 8]]]), 255)
+    array([[ True,  True]])
+    """
+    stack = np.asarray(frames)
+    return (stack.reshape(-1, *stack.shape[-2:]) >= full_scale).any(axis=0)
 
 
 def full_scale_of(frames: ArrayLike) -> float:

@@ -16,7 +16,13 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import ndimage
 
-from .normalization import FlatField, NormalizationError, full_scale_of
+from .normalization import (
+    WARN_STARVED_FRACTION,
+    FlatField,
+    NormalizationError,
+    full_scale_of,
+    saturated_in_any,
+)
 
 SMOOTH_SHARE: Final = 1 / 16
 """Standard deviation, as a share of the field, over which the change of the illumination is
@@ -138,10 +144,14 @@ class ReferenceSeries:
         counts = np.array([len(block) for block in blocks], dtype=np.float64)
         mean = np.tensordot(counts / counts.sum(), np.stack(nets), axes=1)
         dark = self._dark(self._exposure_s)
+        limit = full_scale_of(flats[0].counts)
+        # In the mean of many flats a pixel that saturated in some is only a little too dark.
+        self._saturated = saturated_in_any(np.stack([frame.counts for frame in flats]), limit)
         self.field = FlatField.from_references(
             (mean + dark)[np.newaxis],
             dark[np.newaxis],
-            full_scale=full_scale_of(flats[0].counts),
+            full_scale=limit,
+            saturated=self._saturated,
         )
         self.drift: FlatDrift | None = None
         self._times_s = np.zeros(1)
@@ -186,6 +196,18 @@ class ReferenceSeries:
             if abs(factor - 1.0) > SAME_EXPOSURE:
                 result[number] /= np.float32(factor)
         return result
+
+    @property
+    def saturated_note(self) -> str | None:
+        """What a reader must know about pixels that saturate in flats; None if they are few."""
+        count = int(np.count_nonzero(self._saturated))
+        if count <= WARN_STARVED_FRACTION * self._saturated.size:
+            return None
+        return (
+            f"{count} of {self._saturated.size} pixels are at the camera's full scale of "
+            f"{self.field.full_scale:g} in some flats: their neighbours stand in for them in all "
+            "projections; expose flats shorter"
+        )
 
     def without_dark(self, exposures_s: Sequence[float | None]) -> list[float]:
         """Return exposures of projections for which the dark is only that of another exposure."""

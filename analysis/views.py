@@ -127,6 +127,8 @@ class Views:
                 for warning in caught
                 if issubclass(warning.category, PIXEL_WARNINGS)
             )
+            if series.saturated_note is not None:
+                notes.append(series.saturated_note)
             unknown = series.without_dark(exposures_s)
             if unknown:
                 notes.append(

@@ -103,10 +103,54 @@ def test_angle_that_is_not_planned_is_refused():
         finished(np.array([0.0, 45.0]), planned=[0.0, 1.0, 2.0])
 
 
-def test_saturated_pixels_are_replaced_and_said():
-    counts = ball().round().astype(np.uint16)
-    counts[:, 2, 5:9] = 65535
-    flats = (FLAT.astype(np.uint16),)
-    tomogram = finished(counts=counts, flats=flats, darks=(DARK.astype(np.uint16),))
+# A camera of 16 bits that saturates
+
+
+def camera(counts=None, spoiled_flats=0, spot=np.s_[4, 14:17]):
+    """Scan with three flats, of which some are saturated in front of the ball."""
+    flats = [FLAT.astype(np.uint16) for _ in range(3)]
+    for flat in flats[:spoiled_flats]:
+        flat[spot] = 65535
+    counts = ball() if counts is None else counts
+    return finished(
+        counts=counts.round().astype(np.uint16), flats=flats, darks=(DARK.astype(np.uint16),)
+    )
+
+
+def assert_like(tomogram, clean):
+    difference = np.abs(tomogram.volume - clean.volume)
+    assert difference.mean() < 0.03 * clean.volume.max()
+    assert len(tomogram.particles) == len(clean.particles) == 1
+    volume, true = (one.particles["volume_um3"].iloc[0] for one in (tomogram, clean))
+    assert volume == pytest.approx(true, rel=0.1)
+
+
+@pytest.mark.parametrize("spoiled", [1, 3], ids=["one_flat", "all_flats"])
+def test_pixels_that_saturate_in_flats_are_replaced_and_said(spoiled):
+    clean, tomogram = camera(), camera(spoiled_flats=spoiled)
+    assert not any("full scale" in note for note in clean.warnings)
+    assert any("3 of 320 pixels are at the camera's full scale" in n for n in tomogram.warnings)
+    assert_like(tomogram, clean)
+
+
+@pytest.mark.parametrize("views", [slice(None), slice(20, 21)], ids=["all", "one_projection"])
+def test_pixels_that_saturate_in_projections_are_replaced_and_said(views):
+    counts = ball()
+    counts[views, 2:5, 5:12] = 65535
+    tomogram = camera(counts)
     assert any("full scale of 65535" in note for note in tomogram.warnings)
-    assert len(tomogram.particles) == 1
+    assert_like(tomogram, camera())
+
+
+def test_flats_that_are_wholly_saturated_are_refused():
+    with pytest.raises(NormalizationError, match="overexposed"):
+        camera(spoiled_flats=3, spot=np.s_[:, :])
+
+
+@pytest.mark.parametrize("counts_there", [0, -40], ids=["zero", "negative"])
+def test_pixels_without_light_are_clipped_and_said(counts_there):
+    counts = ball()
+    counts[16:26, 4, 15:17] = counts_there  # below the dark
+    tomogram = finished(counts=counts)
+    assert np.isfinite(tomogram.volume).all()
+    assert any("absorption is underestimated" in note for note in tomogram.warnings)
