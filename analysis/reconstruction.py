@@ -28,6 +28,7 @@ from zoneplate.analysis.memory import (
 )
 from zoneplate.analysis.projections import ReconstructionError, as_frames, check_center
 from zoneplate.analysis.region import Region
+from zoneplate.analysis.rings import GrowingPattern
 
 _DEFER_ABOVE_BYTES: Final = 32 << 20
 """Volumes beyond the caches wait for a full batch of frames before each pass (2-3 times faster);
@@ -105,6 +106,10 @@ class StreamingReconstruction:
         Refuse to begin if `memory_bytes` is more; what the computer has free by default.
     device : {"auto", "cpu", "gpu"}
         Where the volume grows; `auto` takes a graphics card for large volumes if there is one.
+    remove_rings : bool
+        Subtract what is sharp in the mean of all projections, see `zoneplate.analysis.rings`.
+        Projections are added less the pattern known so far, and reading `volume` adds, for all of
+        them, what has become known since: it costs as much as the scan so far. `slices` does not.
 
     Raises
     ------
@@ -143,6 +148,7 @@ class StreamingReconstruction:
         region: tuple[slice, slice, slice] | None = None,
         memory_limit_bytes: int | None = None,
         device: DeviceName = "auto",
+        remove_rings: bool = False,
     ) -> None:
         rows, columns = (int(n) for n in shape)
         if rows < 1 or columns < 2:
@@ -175,6 +181,8 @@ class StreamingReconstruction:
             self._region.shape, self._region.circle, self._threads, device
         )
         self._lock = threading.RLock()
+        size = (self._region.shape[0], columns)
+        self._rings = GrowingPattern(size) if remove_rings else None
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -259,6 +267,7 @@ class StreamingReconstruction:
         """
         with self._lock:
             self._bring_up_to_date()
+            self._settle_rings()
             return self._accumulator.whole(self._scale())
 
     def slices(self) -> OrthogonalSlices:
@@ -330,6 +339,8 @@ class StreamingReconstruction:
     def _store(self, key: Hashable, new: _Frame) -> None:
         old = self._frames.get(key)
         self._frames[key] = new
+        if self._rings is not None:
+            self._rings.count(_absorption(new), None if old is None else _absorption(old))
         if old is None or not old.applied:
             return
         assert old.absorption is not None
@@ -375,19 +386,41 @@ class StreamingReconstruction:
 
     def _accumulate(self, changes: Sequence[tuple[_Frame, float]]) -> None:
         """Bring frames to new weights in the volume."""
-        middle = (self._shape[1] - 1) / 2
-        margin = math.ceil(abs(self._center - middle)) + 1
         absorption = np.stack([_absorption(frame) for frame, _ in changes])
+        if self._rings is not None:
+            absorption -= self._rings.pattern
         self._accumulator.add(
-            filter_frames(absorption, self._filter, margin, self._threads),
+            filter_frames(absorption, self._filter, self._margin, self._threads),
             np.array([frame.angle_rad for frame, _ in changes]),
             np.array([weight - frame.applied for frame, weight in changes]) / self._pixel_um,
-            self._center + margin,
+            self._center + self._margin,
         )
         for frame, weight in changes:
             frame.applied = weight
             if not self._keeps_frames:
                 frame.absorption = None
+
+    @property
+    def _margin(self) -> int:
+        return math.ceil(abs(self._center - (self._shape[1] - 1) / 2)) + 1
+
+    def _settle_rings(self) -> None:
+        """Take what is now known of the rings out of all frames in the volume."""
+        change = self._rings.renew() if self._rings is not None else None
+        if change is None:
+            return
+        held = [frame for frame in self._frames.values() if frame.applied]
+        filtered = filter_frames(change[np.newaxis], self._filter, self._margin, self._threads)
+        size = batch_frames(self._frame_bytes)
+        same = np.repeat(filtered, min(size, len(held)), axis=0)
+        for start in range(0, len(held), size):
+            part = held[start : start + size]
+            self._accumulator.add(
+                same[: len(part)],
+                np.array([frame.angle_rad for frame in part]),
+                np.array([-frame.applied for frame in part]) / self._pixel_um,
+                self._center + self._margin,
+            )
 
     def _scale(self) -> float:
         """Factor that makes the weights in the volume add up to half a turn."""

@@ -174,6 +174,8 @@ class TomogramAnalysis:
     correct_geometry
         Whether `finish` looks for a tilt of the axis and movements of the sample, and corrects
         those that show.
+    remove_rings
+        Whether what is sharp in the mean of all projections is taken for rings and subtracted.
 
     Attributes
     ----------
@@ -195,7 +197,9 @@ class TomogramAnalysis:
         keep_limit_bytes: int = DEFAULT_KEEP_LIMIT_BYTES,
         frames_per_view: int = 1,
         correct_geometry: bool = True,
+        remove_rings: bool = False,
     ) -> None:
+        self._remove_rings = remove_rings
         self._correct_geometry = correct_geometry
         self.minimum_contrast_per_um = minimum_contrast_per_um
         self.shape = shape
@@ -422,6 +426,7 @@ class TomogramAnalysis:
             pixel_um=self.pixel_um * factor,
             filter=self._filter,
             keep_limit_bytes=self._keep_limit_bytes,
+            remove_rings=self._remove_rings,
         )
 
     def _rebuild(

@@ -13,6 +13,7 @@ from zoneplate.analysis.angles import AngleError, angular_weights
 from zoneplate.analysis.filters import FilterError
 from zoneplate.analysis.projections import ReconstructionError
 from zoneplate.analysis.reconstruction import FramesNotKeptError, StreamingReconstruction
+from zoneplate.analysis.rings import remove_rings
 
 SHAPE = (48, 64)
 PIXEL_UM = 0.5
@@ -378,3 +379,45 @@ def test_single_view_weighs_half_a_turn():
 def test_weight_settings_are_validated(options):
     with pytest.raises(AngleError, match="positive"):
         angular_weights(SMALL_ANGLES, **options)
+
+
+# Rings
+
+
+def striped(seed=5):
+    """A scan whose columns are each off by a little, in every projection."""
+    stripes = np.random.default_rng(seed).normal(0, 0.05, SMALL_SHAPE).astype(np.float32)
+    return SMALL_SCAN + stripes
+
+
+@pytest.mark.parametrize("keep_limit_bytes", [1000, 1 << 30], ids=["not_kept", "kept"])
+def test_rings_are_removed_on_the_way_as_they_are_from_the_whole_scan(keep_limit_bytes):
+    scan = striped()
+    expected = batch(remove_rings(scan))
+    live = StreamingReconstruction(
+        SMALL_SHAPE, SMALL_ANGLES, remove_rings=True, keep_limit_bytes=keep_limit_bytes
+    )
+    for number in np.random.default_rng(0).permutation(len(scan)):
+        live.add(scan[number], SMALL_ANGLES[number], index=int(number))
+        assert np.isfinite(live.volume).all()  # reading on the way changes nothing at the end
+    assert_same(live.volume, expected)
+    assert np.abs(live.volume - batch(scan)).max() > 0.01 * np.abs(expected).max()
+
+
+def test_rings_follow_a_replaced_frame_and_another_centre():
+    scan = striped()
+    live = StreamingReconstruction(SMALL_SHAPE, SMALL_ANGLES, remove_rings=True)
+    live.add(np.concatenate([scan[:1] + 1, scan[1:]]), SMALL_ANGLES, index=range(len(scan)))
+    assert live.volume.any()
+    live.add(scan[0], SMALL_ANGLES[0], index=0)
+    assert_same(live.volume, batch(remove_rings(scan)))
+    live.recenter(8.3)
+    assert_same(live.volume, batch(remove_rings(scan), center=8.3))
+
+
+def test_rings_stay_while_there_are_too_few_projections_to_know_them():
+    live = StreamingReconstruction(SMALL_SHAPE, SMALL_ANGLES, remove_rings=True)
+    plain = StreamingReconstruction(SMALL_SHAPE, SMALL_ANGLES)
+    for one in (live, plain):
+        one.add(striped()[:19], SMALL_ANGLES[:19])
+    assert_same(live.volume, plain.volume)

@@ -118,6 +118,19 @@ def test_nothing_to_analyse_is_one_clear_error(frames):
         analysis_of(frames).finish()
 
 
+def test_rings_of_an_uneven_camera_are_removed_if_asked(frames, kept):
+    angles, counts, flats, darks = frames
+    uneven = 1 + 0.1 * np.random.default_rng(8).normal(size=COLUMNS)
+    spoiled = (angles, [(one - 100) * uneven + 100 for one in counts], flats, darks)
+    volumes = []
+    for remove_rings in (False, True):
+        analysis = analysis_of(frames, remove_rings=remove_rings)
+        feed(analysis, spoiled)
+        volumes.append(analysis.finish().volume)
+    without, removed = (np.abs(volume - kept.volume).mean() for volume in volumes)
+    assert removed < 0.5 * without
+
+
 # Scans whose projections are too large to keep filtered and ready (binning 1)
 
 
