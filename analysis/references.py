@@ -135,6 +135,7 @@ class ReferenceSeries:
     ) -> None:
         if not flats:
             raise NormalizationError("there are no flats: take some, or give their file")
+        _check_shapes(flats, darks)
         base, per_s, at_s = _dark_model(darks, flats[0].counts.shape)
         self._dark_base, self._dark_per_s, self._dark_exposure_s = base, per_s, at_s
         exposures = [frame.exposure_s for frame in flats if frame.exposure_s]
@@ -270,6 +271,17 @@ class ReferenceSeries:
         begin_s, end_s = self._times_s[after - 1 : after + 1]
         share = np.float32((time_s - begin_s) / (end_s - begin_s))
         return self._ratios[after - 1] * (1 - share) + self._ratios[after] * share
+
+
+def _check_shapes(flats: Sequence[ReferenceFrame], darks: Sequence[ReferenceFrame]) -> None:
+    wanted = flats[0].counts.shape
+    for kind, frames in (("flat", flats), ("dark", darks)):
+        for frame in frames:
+            if frame.counts.shape != wanted:
+                raise NormalizationError(
+                    f"a {kind} is {frame.counts.shape} but the first flat is {wanted} (rows, "
+                    "columns): take all references with the same binning and region"
+                )
 
 
 def _dark_model(

@@ -58,6 +58,33 @@ def test_frame_of_another_shape_is_refused():
         finished(counts=ball()[:, :, 1:])
 
 
+def test_angle_that_is_not_a_number_is_refused():
+    angles = ANGLES.copy()
+    angles[3] = np.nan
+    with pytest.raises(AngleError, match="1 angles are NaN"):
+        finished(angles, counts=ball())
+
+
+@pytest.mark.parametrize("kind", ["flats", "darks"])
+def test_reference_with_nan_is_refused(kind):
+    spoiled = {"flats": FLAT, "darks": DARK}[kind].astype(float)
+    spoiled[2, 3] = np.nan
+    with pytest.raises(NormalizationError, match="hold NaN"):
+        finished(**{kind: (spoiled,)})
+
+
+@pytest.mark.parametrize(
+    ("references", "message"),
+    [
+        ({"flats": (FLAT, FLAT[:, 1:])}, r"a flat is \(10, 31\)"),
+        ({"darks": (DARK[1:],)}, r"a dark is \(9, 32\)"),
+    ],
+)
+def test_references_of_another_shape_are_refused(references, message):
+    with pytest.raises(NormalizationError, match=message):
+        finished(**references)
+
+
 def test_scan_without_flats_is_refused():
     with pytest.raises(ValueError, match="flats are missing"):
         finished(flats=())
