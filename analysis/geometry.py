@@ -59,15 +59,25 @@ class Geometry:
             return RotationCenter(self.tilt.column, found.standard_error)
         return found
 
-    def correct(self, frames: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Return projections with an upright axis and a sample that does not move."""
+    def correct(
+        self, frames: NDArray[np.float32], out: NDArray[np.float32] | None = None
+    ) -> NDArray[np.float32]:
+        """Return projections with an upright axis and a sample that does not move.
+
+        Parameters
+        ----------
+        frames : ndarray of float32, shape (n, rows, columns)
+            Absorption.
+        out : ndarray of float32, shape (n, rows, columns), optional
+            Where to put them; may be `frames`.
+        """
         if not self.corrected:
             return frames
         shifts = np.zeros((len(frames), 2))
         if self.motion is not None and self.motion_corrected:
             shifts = self.motion.shifts
         tilt = self.tilt.tilt_deg if self.tilt is not None and self.tilt_corrected else 0.0
-        return shifted_back(frames, shifts, math.radians(tilt))
+        return shifted_back(frames, shifts, math.radians(tilt), out=out)
 
     def notes(self, pixel_um: float) -> list[str]:
         """Say in words what was corrected."""

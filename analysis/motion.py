@@ -192,7 +192,11 @@ def find_motion(
 
 
 def shifted_back(
-    frames: NDArray[np.float32], shifts: Floats, tilt_rad: float, threads: int | None = None
+    frames: NDArray[np.float32],
+    shifts: Floats,
+    tilt_rad: float,
+    threads: int | None = None,
+    out: NDArray[np.float32] | None = None,
 ) -> NDArray[np.float32]:
     """Return views as they would be seen if nothing had moved and the axis were upright.
 
@@ -206,8 +210,10 @@ def shifted_back(
         By which the axis is turned in the image, its upper end towards larger columns.
     threads : int, optional
         Threads, never more than the cores this process may use (the default).
+    out : ndarray of float32, shape (n, rows, columns), optional
+        Where to put them; may be `frames`.
     """
-    result = np.empty_like(frames)
+    result = np.empty_like(frames) if out is None else out
 
     def work(number: int) -> None:
         u, v = shifts[number]

@@ -363,7 +363,8 @@ class TomogramAnalysis:
             geometry = find_geometry(frames, angles_rad, center, times, volume)
             if geometry.corrected:
                 notes += geometry.notes(self.pixel_um)
-                frames, center = geometry.correct(frames), geometry.center(center)
+                frames = geometry.correct(frames, out=frames)  # two of them might not fit
+                center = geometry.center(center)
                 self._rebuild(frames, views, angles_rad, center)
                 self._volume.outdated = True  # for who adds more and finishes again
         volume = self._volume.fine.copy()
