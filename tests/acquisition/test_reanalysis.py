@@ -21,6 +21,7 @@ from zoneplate.acquisition.data_directory import DataDirectory
 from zoneplate.acquisition.journal import journals, read_journal
 from zoneplate.acquisition.reanalysis import find_tomograms, reanalyze
 from zoneplate.acquisition.recovery import recover
+from zoneplate.acquisition.results import load_tomogram_result
 from zoneplate.acquisition.runs import RunNotFoundError, is_analysis
 from zoneplate.acquisition.verification import verify
 
@@ -58,6 +59,19 @@ def data(stored: DataDirectory, tmp_path: Path) -> DataDirectory:
     copy = DataDirectory(tmp_path / "copy")
     shutil.copytree(stored.root, copy.root)
     return copy
+
+
+def test_geometry_is_left_out_if_asked_and_verified_so(data: DataDirectory) -> None:
+    uid = find_tomograms(data, "all")[0]
+    found = load_tomogram_result(data.result_of(uid))
+    assert found is not None
+    assert "tilt_deg" in found.facts["geometry"]
+    again = reanalyze(data, [uid], name="plain", correct_geometry=False)
+    assert len(again.done) == 1
+    plain = load_tomogram_result(data.result_of(uid))
+    assert plain is not None
+    assert plain.facts["geometry"] is None
+    assert verify(data, uid).good
 
 
 @pytest.mark.long
