@@ -79,6 +79,15 @@ class Geometry:
         tilt = self.tilt.tilt_deg if self.tilt is not None and self.tilt_corrected else 0.0
         return shifted_back(frames, shifts, math.radians(tilt), out=out)
 
+    def unseen_pixels(self, rows: int) -> float:
+        """Return how far from the sides corrected projections may hold what no camera saw."""
+        unseen = 0.0
+        if self.motion is not None and self.motion_corrected:
+            unseen += float(np.abs(self.motion.shifts[:, 0]).max())
+        if self.tilt is not None and self.tilt_corrected:
+            unseen += math.radians(abs(self.tilt.tilt_deg)) * rows / 2
+        return unseen
+
     def notes(self, pixel_um: float) -> list[str]:
         """Say in words what was corrected."""
         said: list[str] = []

@@ -216,6 +216,7 @@ class TomogramAnalysis:
         self._pending: list[int] = []
         self._in_volume: set[int] = set()
         self._center: RotationCenter | None = None
+        self._unseen_pixels = 0.0
         self._keep_limit_bytes = keep_limit_bytes
         self._volume = GrowingVolume(self._new_reconstruction, shape)
 
@@ -340,6 +341,7 @@ class TomogramAnalysis:
             raise ValueError("no tomogram: projections or flats are missing; take them first")
         notes: list[str] = []
         angles_deg = np.array([self.views.angle_deg(view) for view in views])
+        self._unseen_pixels = 0.0
         progress("finding the rotation axis")
         frames = self.views.absorption(views, notes)
         angles_rad = np.deg2rad(angles_deg)
@@ -365,6 +367,7 @@ class TomogramAnalysis:
                 notes += geometry.notes(self.pixel_um)
                 frames = geometry.correct(frames, out=frames)  # two of them might not fit
                 center = geometry.center(center)
+                self._unseen_pixels = geometry.unseen_pixels(self.shape[0])
                 self._rebuild(frames, views, angles_rad, center)
                 self._volume.outdated = True  # for who adds more and finishes again
         volume = self._volume.fine.copy()
@@ -504,4 +507,5 @@ class TomogramAnalysis:
         """Return how far from the axis every angle was seen."""
         columns = self.shape[1]
         column = self._volume.fine.center
-        return (min(column, columns - 1 - column) + 0.5) * self.pixel_um
+        seen = min(column, columns - 1 - column) + 0.5 - self._unseen_pixels
+        return seen * self.pixel_um

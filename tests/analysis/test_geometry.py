@@ -108,6 +108,7 @@ def test_clean_scan_is_left_alone(clean):
     assert told["drift_um"] < 4 * told["drift_se_um"]
     assert told["center_column"] == pytest.approx(CENTER, abs=3 * told["center_se"])
     assert not found.notes(PIXEL_UM)
+    assert found.unseen_pixels(SHAPE[0]) == 0
 
 
 def test_jitter_and_drift_come_back_and_are_corrected(clean):
@@ -127,6 +128,7 @@ def test_jitter_and_drift_come_back_and_are_corrected(clean):
     assert motion.jitter == pytest.approx(0.4 * np.sqrt(2), abs=4 * motion.jitter_error)
     assert motion.drift == pytest.approx(1.2 * np.hypot(1, 0.5), abs=4 * motion.drift_error)
     assert motion.agreement[1] > motion.agreement[0]
+    assert found.unseen_pixels(SHAPE[0]) == pytest.approx(np.abs(motion.shifts[:, 0]).max())
     center = found.center(RotationCenter(CENTER, 0.01)).column
     before, best = edges(shaken, CENTER + 0.3), edges(clean, CENTER)
     assert edges(found.correct(shaken), center) > before + 0.8 * (best - before)
@@ -139,6 +141,7 @@ def test_tilted_axis_is_made_upright(clean):
     found = find_geometry(leaning, ANGLES, RotationCenter(CENTER, 0.05), times())
     assert found.tilt_corrected
     assert found.as_dict(PIXEL_UM)["tilt_deg"] == pytest.approx(1.5, abs=0.1)
+    assert found.unseen_pixels(SHAPE[0]) == pytest.approx(24 * np.tan(np.deg2rad(1.5)), abs=0.1)
     inside = np.s_[:, 4:-4, 4:-4]
     smooth, before, after = (
         ndimage.gaussian_filter(stack, (0, 1, 1))[inside]

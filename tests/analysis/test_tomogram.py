@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy.ndimage import shift
 
 from zoneplate.analysis.reconstruction import StreamingReconstruction
 from zoneplate.analysis.tomogram import TomogramAnalysis
@@ -116,6 +117,30 @@ def test_too_few_projections_are_said_in_words(frames, keep, said):
 def test_nothing_to_analyse_is_one_clear_error(frames):
     with pytest.raises(ValueError, match="projections or flats are missing"):
         analysis_of(frames).finish()
+
+
+def test_sample_that_moves_is_followed_if_asked(frames, kept):
+    angles, counts, flats, darks = frames
+    swing = 1.2 * np.cos(3 * np.deg2rad(angles))
+    moved = [
+        shift(one, (0, by), order=1, mode="nearest") for one, by in zip(counts, swing, strict=True)
+    ]
+    found = []
+    for correct in (True, False):
+        analysis = analysis_of(frames, correct_geometry=correct)
+        feed(analysis, (angles, moved, flats, darks))
+        found.append(analysis.finish())
+    followed, blurred = found
+    assert blurred.geometry is None
+    assert followed.geometry is not None
+    assert followed.geometry.motion_corrected
+    assert any("shifted back" in warning for warning in followed.warnings)
+    # What came in at the sides was never seen.
+    assert followed.segmentation.field_radius_um < kept.segmentation.field_radius_um - 0.4
+    still, right, wrong = (
+        np.sort(one.particles["sphericity_grey"]) for one in (kept, followed, blurred)
+    )
+    assert np.abs(right - still).max() < 0.5 * np.abs(wrong - still).max()
 
 
 def test_rings_of_an_uneven_camera_are_removed_if_asked(frames, kept):
