@@ -19,6 +19,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from PIL import Image
 
+from zoneplate.analysis.geometry import find_geometry
 from zoneplate.analysis.normalization import FlatField, absorption
 from zoneplate.analysis.reconstruction import StreamingReconstruction
 from zoneplate.analysis.rings import remove_rings
@@ -392,6 +393,14 @@ def axis() -> None:
     picture("axis", columns, rows)
 
 
+def followed_slice(depth: Array) -> Array:
+    """Return the slice with movements corrected as the analysis does it."""
+    angles = np.deg2rad(ANGLES_DEG)
+    center = find_center(depth, angles)
+    geometry = find_geometry(depth, angles, center, np.arange(len(depth)))
+    return volume_slice(geometry.correct(depth), geometry.center(center).column)
+
+
 def motion() -> None:
     """Draw run-out and thermal drift, as they are and far larger."""
     rows = []
@@ -412,6 +421,7 @@ def motion() -> None:
                     (depth[:, ROW], (0.0, 1.2)),
                     (found, SLICE_LIMITS),
                     (found - still, difference),
+                    (followed_slice(depth), SLICE_LIMITS),
                 ],
             )
         )
@@ -423,10 +433,15 @@ def motion() -> None:
                 (absorption(scan(PERFECT).corrected)[:, ROW], (0.0, 1.2)),
                 (still, SLICE_LIMITS),
                 (still - still, difference),
+                (still, SLICE_LIMITS),
             ],
         ),
     )
-    picture("motion", ("Sinogram (row 64)", "Slice", "Slice minus the one without"), rows)
+    picture(
+        "motion",
+        ("Sinogram (row 64)", "Slice", "Slice minus the one without", "Slice, corrected"),
+        rows,
+    )
 
 
 def out_of_field() -> None:
