@@ -308,8 +308,11 @@ def _particles(volume: NDArray[np.float32]) -> NDArray[np.float32] | None:
 
 
 def _structure(image: NDArray[np.float32]) -> NDArray[np.float32]:
-    fine = ndimage.gaussian_filter(image, FINE_PIXELS, mode="nearest")
-    return fine - ndimage.gaussian_filter(image, COARSE_PIXELS, mode="nearest")
+    fine, coarse = (
+        ndimage.gaussian_filter(image, width, mode="nearest")
+        for width in (FINE_PIXELS, COARSE_PIXELS)
+    )
+    return np.asarray(fine - coarse, dtype=np.float32)
 
 
 def _register(

@@ -266,7 +266,7 @@ def saturated_in_any(frames: ArrayLike, full_scale: float) -> NDArray[np.bool_]:
     array([[ True,  True]])
     """
     stack = np.asarray(frames)
-    return (stack.reshape(-1, *stack.shape[-2:]) >= full_scale).any(axis=0)
+    return np.asarray((stack.reshape(-1, *stack.shape[-2:]) >= full_scale).any(axis=0))
 
 
 def full_scale_of(frames: ArrayLike) -> float:
