@@ -1,8 +1,8 @@
 """Geometry of a whole scan: tilt of the axis, movement of the sample, and their correction.
 
-What is found is always told, with its error. Projections are changed only where it is certain and
-large enough to show in shapes: interpolating costs a little sharpness, and a clean scan must not
-become worse.
+What is found is always told, with its error. Projections are changed only where it is certain,
+large enough to show in shapes, and makes views agree better with the volume: interpolating costs a
+little sharpness, and a clean scan must not become worse.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from .axis_tilt import AxisTilt, find_axis_tilt
 from .motion import LEAST_PIXELS, LEAST_SIGMAS, Motion, find_motion, shifted_back
-from .region import bin_frames, preview_factor
+from .region import bin_frames
 from .rotation_axis import RotationCenter, RotationCenterError, nearest_pair
 
 WIDEST_PIXELS: Final = 256
@@ -169,8 +169,9 @@ def find_geometry(
         certain = abs(tilt.tilt_deg) > LEAST_SIGMAS * tilt.standard_error_deg
         turned_back = certain and pixels > LEAST_PIXELS
         column = tilt.column if turned_back else column
-    factor = preview_factor((rows, columns), WIDEST_PIXELS)
-    small = bin_frames(frames, factor) if factor > 1 else frames
+    factor = math.ceil(max(rows, columns) / WIDEST_PIXELS)
+    whole = frames[:, : rows // factor * factor, : columns // factor * factor]
+    small = bin_frames(whole, factor) if factor > 1 else frames
     if tilt is not None and turned_back:
         still = np.zeros((len(small), 2))
         small, volume = shifted_back(small, still, math.radians(tilt.tilt_deg)), None
@@ -182,9 +183,11 @@ def find_geometry(
         volume=volume if factor == 1 else None,
         least_pixels=LEAST_PIXELS / factor,
     )
-    if motion is not None:
-        motion = motion.scaled(factor)
-    return Geometry(tilt, motion, turned_back, motion is not None and motion.matters())
+    if motion is None:
+        return Geometry(tilt, None, turned_back, False)
+    better = motion.agreement[1] > motion.agreement[0]
+    motion = motion.scaled(factor)
+    return Geometry(tilt, motion, turned_back, better and motion.matters())
 
 
 def _tilt(

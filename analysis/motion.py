@@ -24,8 +24,10 @@ from .axis_tilt import turned
 from .backprojection import available_threads
 from .reconstruction import StreamingReconstruction
 from .reprojection import reproject
+from .rings import ring_pattern
 
 Floats = NDArray[np.float64]
+_Registration = tuple[tuple[float, float], tuple[float, float], tuple[float, float, float]]
 
 FINE_PIXELS: Final = 1.0
 COARSE_PIXELS: Final = 4.0
@@ -71,8 +73,12 @@ LEAST_PIXELS: Final = 0.12
 LEAST_SIGMAS: Final = 5.0
 """... nor are smaller ones, in standard errors, believed."""
 
+TRIED_SIGMAS: Final = 2.0
+"""Views are shifted back on trial from so many on: a large movement blurs the particles that it is
+measured by, and is certain only when most of it is corrected."""
+
 SETTLED_PIXELS: Final = 0.05
-MOST_PASSES: Final = 3
+MOST_PASSES: Final = 5
 """Volume and shifts are found in turns until the shifts change by less: each pass leaves about an
 eighth of what was wrong."""
 
@@ -186,7 +192,8 @@ def find_motion(
             return known  # what was found before did not make it better: no reason to go on
         change = fresh.shifts - moved
         known, volume = fresh, None
-        if not fresh.matters(least_pixels) or np.sqrt(np.mean(change**2)) < SETTLED_PIXELS:
+        doubtful = fresh.rms < max(least_pixels, TRIED_SIGMAS * fresh.rms_error)
+        if doubtful or np.sqrt(np.mean(change**2)) < SETTLED_PIXELS:
             break
     return known
 
@@ -246,8 +253,13 @@ def _register_all(
     if particles is None:
         return None
     images = reproject(particles, angles_rad, column, frames.shape[2], threads)
+    # What a camera adds to every image does not move, and would hold the particles back.
+    fixed = [ring_pattern(stack.mean(axis=0, dtype=np.float64)) for stack in (frames, images)]
     with ThreadPoolExecutor(available_threads(threads)) as pool:
-        found = list(pool.map(_register, frames, images))
+        pairs = zip(frames, images, strict=True)
+        found = list(
+            pool.map(lambda pair: _register(pair[0] - fixed[0], pair[1] - fixed[1]), pairs)
+        )
     shifts, errors, products = (np.array(part) for part in zip(*found, strict=True))
     product, measured, projected = products.sum(axis=0)
     agreement = float(product / math.sqrt(max(measured * projected, 1e-30)))
@@ -315,9 +327,7 @@ def _structure(image: NDArray[np.float32]) -> NDArray[np.float32]:
     return np.asarray(fine - coarse, dtype=np.float32)
 
 
-def _register(
-    image: NDArray[np.float32], projected: NDArray[np.float32]
-) -> tuple[tuple[float, float], tuple[float, float], tuple[float, float, float]]:
+def _register(image: NDArray[np.float32], projected: NDArray[np.float32]) -> _Registration:
     """Return how far an image is shifted along (u, v), the errors of that, and products.
 
     One step of Gauss-Newton for shift and contrast; the caller iterates.

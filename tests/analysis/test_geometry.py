@@ -136,6 +136,29 @@ def test_jitter_and_drift_come_back_and_are_corrected(clean):
     assert any("shifted back" in note for note in found.notes(PIXEL_UM))
 
 
+@pytest.mark.parametrize("jitter", [0.8, 1.5])
+def test_large_movements_are_corrected_on_trial_until_they_are_certain(clean, jitter):
+    true = moved(jitter=jitter, drift=0.0)
+    shaken = shifted_back(clean, -true, 0.0)
+    found = find_geometry(shaken, ANGLES, RotationCenter(CENTER, 0.01), times())
+    assert found.motion is not None
+    assert found.motion_corrected
+    assert (found.motion.shifts - true).std(axis=0).max() < 0.3 * jitter
+
+
+def test_large_images_are_binned_first(clean, monkeypatch):
+    monkeypatch.setattr("zoneplate.analysis.geometry.WIDEST_PIXELS", 64)
+    true = moved(jitter=0.5, drift=0.0)
+    large = shifted_back(clean, -true, 0.0).repeat(2, axis=1).repeat(2, axis=2)
+    large = large[:, :-1]  # 95 rows are no multiple of two
+    center = 2 * CENTER + 0.5
+    found = find_geometry(large, ANGLES, RotationCenter(center, 0.01), times())
+    assert found.motion is not None
+    assert found.motion_corrected
+    assert (found.motion.shifts - 2 * true).std(axis=0).max() < 0.3
+    assert found.motion.column == pytest.approx(center, abs=0.4)
+
+
 def test_tilted_axis_is_made_upright(clean):
     leaning = shifted_back(clean, STILL, -np.deg2rad(1.5))
     found = find_geometry(leaning, ANGLES, RotationCenter(CENTER, 0.05), times())
