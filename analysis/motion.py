@@ -184,6 +184,8 @@ def find_motion(
         if found is None:
             return known
         shifts, errors, agreement = found
+        if np.count_nonzero(np.isfinite(errors).all(axis=1)) < FEWEST_VIEWS:
+            return known
         # Against the column that the search began with, which the axis may have left.
         shifts = shifts + moved + [current - column, 0.0]
         before = agreement if known is None else known.agreement[0]
@@ -375,7 +377,8 @@ def _error(design: Floats, values: Floats, weights: Floats) -> Floats:
     """Return standard errors of a weighted fit, from its residuals or its weights if larger."""
     rest = values - design @ _fit(design, values, weights)
     inverse = np.linalg.pinv(design.T @ (weights[:, None] * design))
-    spread = np.maximum(rest**2, 1 / weights)
+    # Views that show nothing have no weight.
+    spread = np.maximum(rest**2, 1 / np.where(weights > 0, weights, np.inf))
     scores = design * (weights * np.sqrt(spread))[:, None]
     return np.sqrt(np.diag(inverse @ (scores.T @ scores) @ inverse))
 
@@ -401,10 +404,11 @@ def _smooth(values: Floats, errors: Floats, angles_rad: Floats, clock: Floats) -
     design = np.stack(terms, axis=1)
     jitter2, fitted = 0.0, np.zeros_like(values)
     weights = 1 / errors**2
+    shown = np.isfinite(errors)
     for _ in range(_ROUNDS):
         fitted = design @ _fit(design, values, weights)
-        excess = (values - fitted) ** 2 - errors**2
-        jitter2 = max(float(np.average(excess, weights=weights**2)), 0.0)
+        excess = (values - fitted)[shown] ** 2 - errors[shown] ** 2
+        jitter2 = max(float(np.average(excess, weights=weights[shown] ** 2)), 0.0)
         weights = 1 / (errors**2 + jitter2)
     rest = values - fitted
     # The variance of a mean of squares, each of a normal value of variance 1 / weight.

@@ -188,3 +188,13 @@ def test_nothing_to_go_by_is_none():
 def test_drift_of_a_scan_in_sequence_is_not_told_from_run_out(clean):
     found = find_geometry(clean, ANGLES, RotationCenter(CENTER, 0.01), np.arange(len(ANGLES)))
     assert found.as_dict(PIXEL_UM)["drift_um"] is None
+
+
+def test_views_that_show_nothing_have_no_say(clean):
+    blank = clean.copy()
+    blank[10:20] = 0
+    found = find_motion(blank, ANGLES, CENTER, np.arange(len(ANGLES)))
+    assert found is not None
+    assert np.isfinite([found.rms, found.jitter, found.drift, found.column_error]).all()
+    assert found.rms < 0.1
+    assert np.isfinite(found.shifts).all()
