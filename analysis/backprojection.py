@@ -10,7 +10,6 @@ Threads are ordinary ones around a kernel that releases the GIL, not numba's par
 
 from __future__ import annotations
 
-import os
 import threading
 from typing import Final, NamedTuple
 
@@ -123,34 +122,6 @@ def _add_tiles(
                 circle,
                 (top, left),
             )
-
-
-def available_threads(threads: int | None = None) -> int:
-    """Threads to use: what is asked for, at most the cores this process may run on.
-
-    Parameters
-    ----------
-    threads : int, optional
-        Wanted number; all allowed cores by default.
-
-    Returns
-    -------
-    int
-        At least 1.
-
-    Raises
-    ------
-    ValueError
-        If `threads` is less than 1.
-    """
-    allowed = (
-        len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    )
-    if threads is None:
-        return allowed
-    if threads < 1:
-        raise ValueError(f"threads must be at least 1, got {threads}")
-    return min(threads, allowed)
 
 
 class Circle(NamedTuple):

@@ -17,6 +17,7 @@ comes beside other libraries: ``benchmarks/bias_table.py``, `docs/accuracy.md`.
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
@@ -35,6 +36,7 @@ from .local_levels import LocalBackground, local_background
 from .moments import Moments, measure_moments
 from .morphology import grown
 from .uncertainty import blurred_ball
+from .workers import available_threads
 
 OUTER_STEPS = 2
 """Voxels around an object that are summed: 2.6 standard deviations of the blur and more."""
@@ -270,8 +272,11 @@ class _Edges:
 def _edges(
     share: Grey, labels: Labels, allowed: NDArray[np.bool_] | None, count: int, noise: float
 ) -> _Edges:
-    owner, outer = grown_labels(labels, OUTER_STEPS)
-    _, inner = grown_labels((labels == 0).astype(np.int32), INNER_STEPS)
+    with ThreadPoolExecutor(available_threads()) as pool:
+        outside = pool.submit(grown_labels, labels, OUTER_STEPS)
+        inside = pool.submit(grown_labels, (labels == 0).astype(np.int32), INNER_STEPS)
+        smooth, gradient = smoothed_with_gradient(share)
+    (owner, outer), (_, inner) = outside.result(), inside.result()
     core = (labels > 0) & (inner == 0)
     edge = (owner > 0) & (outer <= OUTER_STEPS) & ~core
     empty = (owner == 0) | (outer > OUTER_STEPS)
@@ -280,7 +285,6 @@ def _edges(
         empty &= allowed
     background = local_background(share, empty)
     solid, solid_se = _solid_levels(share, labels, core, count, noise, background)
-    smooth, gradient = smoothed_with_gradient(share)
     away = (owner == 0) if allowed is None else allowed & (owner == 0)
     quiet = gradient[away]
     return _Edges(

@@ -21,10 +21,10 @@ from scipy import ndimage
 from skimage.filters import threshold_otsu
 
 from .axis_tilt import turned
-from .backprojection import available_threads
 from .reconstruction import StreamingReconstruction
 from .reprojection import reproject
 from .rings import ring_pattern
+from .workers import available_threads
 
 Floats = NDArray[np.float64]
 _Registration = tuple[tuple[float, float], tuple[float, float], tuple[float, float, float]]

@@ -17,7 +17,6 @@ from numpy.typing import ArrayLike, NDArray
 
 from zoneplate.analysis.accumulator import Accumulator, DeviceName, Selection, new_accumulator
 from zoneplate.analysis.angles import PlannedViews, angular_weights, check_angles
-from zoneplate.analysis.backprojection import available_threads
 from zoneplate.analysis.filters import FilterName, filter_frames, filter_response
 from zoneplate.analysis.memory import (
     DEFAULT_KEEP_LIMIT_BYTES,
@@ -29,6 +28,7 @@ from zoneplate.analysis.memory import (
 from zoneplate.analysis.projections import ReconstructionError, as_frames, check_center
 from zoneplate.analysis.region import Region
 from zoneplate.analysis.rings import GrowingPattern
+from zoneplate.analysis.workers import available_threads
 
 _DEFER_ABOVE_BYTES: Final = 32 << 20
 """Volumes beyond the caches wait for a full batch of frames before each pass (2-3 times faster);

@@ -14,7 +14,7 @@ import numpy as np
 from numba import njit  # pyright: ignore[reportUnknownVariableType]
 from numpy.typing import NDArray
 
-from zoneplate.analysis.backprojection import available_threads
+from zoneplate.analysis.workers import available_threads
 
 
 @njit(nogil=True, cache=True, fastmath={"contract", "reassoc", "nsz", "arcp"})  # pyright: ignore[reportUntypedFunctionDecorator]

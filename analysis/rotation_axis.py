@@ -16,9 +16,10 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import ndimage
 
 from zoneplate.analysis.angles import angular_weights, check_angles
-from zoneplate.analysis.backprojection import available_threads, backproject
+from zoneplate.analysis.backprojection import backproject
 from zoneplate.analysis.filters import filter_frames
 from zoneplate.analysis.projections import ReconstructionError, as_frames, check_center
+from zoneplate.analysis.workers import available_threads
 
 _SMOOTHING_COLUMNS: Final = 1.0
 """Gaussian before any comparison, so that interpolating by half a pixel smooths noise no further

@@ -34,7 +34,7 @@ def in_parts(work: Callable[[int, int], Result], size: int, least: int = 1) -> l
     >>> sum(in_parts(lambda start, stop: stop - start, 1000))
     1000
     """
-    parts = max(min(_cores(), MOST_WORKERS, size // max(least, 1)), 1)
+    parts = max(min(available_threads(), MOST_WORKERS, size // max(least, 1)), 1)
     edges = [size * number // parts for number in range(parts + 1)]
     if parts == 1:
         return [work(0, size)]
@@ -42,7 +42,29 @@ def in_parts(work: Callable[[int, int], Result], size: int, least: int = 1) -> l
         return list(pool.map(work, edges[:-1], edges[1:]))
 
 
-def _cores() -> int:
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+def available_threads(threads: int | None = None) -> int:
+    """Threads to use: what is asked for, at most the cores this process may run on.
+
+    Parameters
+    ----------
+    threads : int, optional
+        Wanted number; all allowed cores by default.
+
+    Returns
+    -------
+    int
+        At least 1.
+
+    Raises
+    ------
+    ValueError
+        If `threads` is less than 1.
+    """
+    allowed = (
+        len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    )
+    if threads is None:
+        return allowed
+    if threads < 1:
+        raise ValueError(f"threads must be at least 1, got {threads}")
+    return min(threads, allowed)
