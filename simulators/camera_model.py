@@ -31,6 +31,10 @@ class Scene(Protocol):
         """Return what the encoders read on average during an exposure that is half over now."""
         ...
 
+    def expect_frame(self, exposure_s: float, binning: int) -> None:
+        """Take note that an exposure begins now."""
+        ...
+
     def frame(self, exposure_s: float, binning: int, number: int) -> NDArray[np.uint16]:
         """Return what the camera records of an exposure that is half over now."""
         ...
@@ -217,6 +221,7 @@ class CameraModel:
             self._clock.call_later(exposure_s, end),
             self._clock.call_later(exposure_s + readout_s, read_out),
         ]
+        self._scene.expect_frame(exposure_s, binning)
 
     def _store(self, frame: NDArray[np.uint16], record: FrameRecord) -> None:
         number = record.number

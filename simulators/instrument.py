@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -161,21 +162,32 @@ class SimulatedInstrument:
             frame_number=number,
         )
 
+    def expect_frame(self, exposure_s: float, binning: int) -> None:
+        """Begin to compute the frame whose exposure begins now.
+
+        While a client is still busy with what it asked for, its frame is made. Only where time
+        jumps and nothing moves: otherwise nobody knows yet what will be seen.
+        """
+        if self.clock.speed is None and not any(axis.moving for axis in self.axes.values()):
+            position_um, theta_deg, seen = self._seen(exposure_s / 2)
+            self._imaging.begin(position_um, theta_deg, binning=binning, **seen)
+
     def _transmission(self, ahead_s: float, binning: int) -> NDArray[np.float32]:
         """Return the fraction of the beam that arrives so much later than now."""
+        position_um, theta_deg, seen = self._seen(ahead_s)
+        return self._imaging.transmission(position_um, theta_deg, binning=binning, **seen)
+
+    def _seen(self, ahead_s: float) -> tuple[tuple[float, float, float], float, dict[str, Any]]:
+        """Return where the sample is so much later, and how it and the optics are displaced."""
         x, y, z, theta_deg = self._place(ahead_s)
         elapsed_s = self.clock.now() + ahead_s - self._start_s
         du_um, dv_um = self.imperfections.displacement(theta_deg, elapsed_s)
         jump = self.faults.lasts("drift_jump")
         if jump is not None:
             du_um += jump.magnitude
-        return self._imaging.transmission(
-            (x, y, z),
-            theta_deg,
-            binning=binning,
-            displacement_um=(du_um, dv_um),
-            defocus_um=self.imperfections.focus_um - self.axes[FOCUS].place(ahead_s),
-        )
+        defocus_um = self.imperfections.focus_um - self.axes[FOCUS].place(ahead_s)
+        seen = {"displacement_um": (du_um, dv_um), "defocus_um": defocus_um}
+        return (x, y, z), theta_deg, seen
 
     def _new_file(self, path: Path, binning: int) -> FrameFile:
         detector = self.configuration.camera.detector
