@@ -91,10 +91,16 @@ def throughput_of(results: Results) -> dict[str, Any] | None:
         return None
     fields = [field_of(tomogram) for tomogram in results.tomograms]
     map_minutes = float(timing.get("mosaic_s") or 0.0) / 60
+
+    def per_minute(name: str) -> float | None:
+        """Return it of the map; a map on which nothing was counted has no number."""
+        value = mosaic.get(name)
+        return value / map_minutes if map_minutes and value is not None else None
+
     return {
         "particles_per_min": document["particles"]["count"] / minutes,
         "volume_um3_per_min": sum(math.pi * one.radius_um**2 * one.height_um for one in fields)
         / minutes,
-        "map_particles_per_min": mosaic["particles"] / map_minutes if map_minutes else None,
-        "map_area_um2_per_min": mosaic["area_um2"] / map_minutes if map_minutes else None,
+        "map_particles_per_min": per_minute("particles"),
+        "map_area_um2_per_min": per_minute("area_um2"),
     }

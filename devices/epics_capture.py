@@ -80,9 +80,13 @@ class FrameWriter:
 
     def _check(self, path: Path) -> None:
         hdf1 = self._camera.hdf1
-        name = hdf1.full_file_name.get(use_monitor=False)
-        if hdf1.capture.get(use_monitor=False) and Path(name) == path:
-            return
+        name = ""
+        # Twice: soon after connecting, pyepics may take an answer meant for the metadata of the PV,
+        # which asks for its first letter only, for that to our question.
+        for _ in range(2):
+            name = hdf1.full_file_name.get(use_monitor=False)
+            if hdf1.capture.get(use_monitor=False) and Path(name) == path:
+                return
         message = hdf1.write_message.get(use_monitor=False) or f"the plugin would write {name!r}"
         raise ConfigurationError(
             f"frames cannot be written to {path.parent}: {message}; choose another folder or "

@@ -244,6 +244,20 @@ def test_answer_that_was_lost_among_a_thousand_is_asked_for_again(server, monkey
     device.clock.close()
 
 
+def test_name_of_the_file_that_comes_cut_short_is_asked_for_again(epics, monkeypatch):
+    signal = epics.camera.hdf1.full_file_name
+    whole, asked = signal.get, []
+
+    def cut(**options: Any) -> str:
+        asked.append(whole(**options))
+        return asked[-1][: 1 if len(asked) == 1 else None]
+
+    monkeypatch.setattr(signal, "get", cut)
+    epics.camera.stage()
+    assert len(asked) == 2
+    epics.camera.unstage()
+
+
 def test_setting_of_two_pvs_is_connected_when_both_are(epics):
     names = [f"{PREFIX}cam1:BinX_RBV", f"{PREFIX}cam1:BinX"]
     whole = PairedSetting(*names, also_pv=f"{PREFIX}cam1:BinY", name="whole")
