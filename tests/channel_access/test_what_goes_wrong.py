@@ -16,6 +16,7 @@ from bluesky.utils import FailedStatus, RunEngineInterrupted
 from epics.ca import ChannelAccessGetFailure
 from ophyd import EpicsSignal
 from ophyd._pyepics_shim import PyepicsShimPV as PyepicsPV
+from ophyd.signal import EpicsSignalBase
 from rig_over_epics import PREFIX, arm, engine, fired, scan, start
 
 from zoneplate.devices import (
@@ -240,6 +241,26 @@ def test_answer_that_was_lost_among_a_thousand_is_asked_for_again(server, monkey
         PREFIX, directory=server.directory, simulated=True, name="second", timeout_s=3
     )
     assert device.stage.y.connected
+    device.destroy()
+    device.clock.close()
+
+
+def test_channel_whose_rights_were_never_told_is_opened_anew(server, monkeypatch):
+    tell = EpicsSignalBase._pv_access_callback
+    deaf: list[Any] = []
+
+    def lossy(signal: Any, read: Any, write: Any, pv: Any) -> None:
+        if pv.pvname.endswith("Stage:Y.HLS") and (not deaf or signal in deaf):
+            deaf.append(signal)
+        else:
+            tell(signal, read, write, pv)
+
+    monkeypatch.setattr(EpicsSignalBase, "_pv_access_callback", lossy)
+    device = epics_microscope(
+        PREFIX, directory=server.directory, simulated=True, name="third", timeout_s=3
+    )
+    assert deaf
+    assert device.stage.y.high_limit_switch.connected
     device.destroy()
     device.clock.close()
 
