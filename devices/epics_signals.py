@@ -189,6 +189,11 @@ class PairedSetting(Setting):
         self._also.wait_for_connection(*args, **kwargs)
         super().wait_for_connection(*args, **kwargs)
 
+    def destroy(self) -> None:
+        """Close all PVs: a channel that is left behind keeps its name from being found soon."""
+        self._also.destroy()
+        super().destroy()
+
     def _put_everything(self, wanted: Any, completed: Callable[..., None]) -> None:
         self._also.put(wanted)
         super()._put_everything(wanted, completed)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from bluesky import RunEngine
-from rig_over_epics import NMC622, PREFIX, engine, start
+from rig_over_epics import NMC622, engine, start
 
 from zoneplate.acquisition.runs import RunRecord
 from zoneplate.devices.epics import EpicsMicroscope, epics_microscope
@@ -24,14 +24,17 @@ def specimen(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory, specimen: Path) -> Iterator[ServerProcess]:
-    with start(tmp_path_factory.mktemp("frames"), specimen) as process:
+def server(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, specimen: Path
+) -> Iterator[ServerProcess]:
+    """Under a prefix of its own: libca is slow to look for names again that it has lost."""
+    with start(tmp_path_factory.mktemp("frames"), specimen, request.module.PREFIX) as process:
         yield process
 
 
 @pytest.fixture(scope="module")
 def epics(server: ServerProcess) -> Iterator[EpicsMicroscope]:
-    device = epics_microscope(PREFIX, directory=server.directory, simulated=True)
+    device = epics_microscope(server.prefix, directory=server.directory, simulated=True)
     yield device
     device.destroy()
     device.clock.close()

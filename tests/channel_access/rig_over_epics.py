@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -15,17 +14,16 @@ from zoneplate.plans import tomography
 from zoneplate.simulators import attach
 from zoneplate.simulators.ioc import ServerProcess
 
-PREFIX = "ZPE:"
 NMC622 = "LiNi0.6Mn0.2Co0.2O2@4.77"
 SEED = 3
 EPOCH_S = 1_800_000_000.0
 
 
-def start(directory: Path, specimen: Path, **options: Any) -> ServerProcess:
+def start(directory: Path, specimen: Path, prefix: str, **options: Any) -> ServerProcess:
     port, beacon_port = use_simulated_servers()
     return ServerProcess(
         specimen=specimen,
-        prefix=options.pop("prefix", PREFIX),
+        prefix=prefix,
         directory=directory,
         port=port,
         beacon_port=beacon_port,
@@ -47,19 +45,6 @@ def pass_time(microscope: EpicsMicroscope, seconds: float) -> None:
     microscope.clock.call_later(seconds, over.set_finished)
     with microscope.clock.waiting_for(over):
         over.wait(5)
-
-
-def arm(fault: str, **arguments: Any) -> None:
-    import epics as pyepics
-
-    told = json.dumps({"name": fault, **arguments})
-    assert pyepics.caput(f"{PREFIX}Fault:Arm", told, wait=True) == 1
-
-
-def fired() -> int:
-    import epics as pyepics
-
-    return pyepics.caget(f"{PREFIX}Fault:Fired_RBV", use_monitor=False)
 
 
 def scan(microscope: EpicsMicroscope) -> Any:

@@ -7,7 +7,7 @@ import time
 import pytest
 from bluesky import plan_stubs as bps
 from ophyd.utils import LimitError
-from rig_over_epics import PREFIX, pass_time
+from rig_over_epics import pass_time
 
 from zoneplate.devices import (
     AcquisitionError,
@@ -17,6 +17,8 @@ from zoneplate.devices import (
     epics_status,
 )
 from zoneplate.devices.envelope import CollisionError
+
+PREFIX = "ZPM:"
 
 
 def test_collision_is_refused_before_anything_moves(epics, RE):

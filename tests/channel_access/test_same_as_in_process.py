@@ -23,6 +23,8 @@ from zoneplate.simulators import (
     simulated_microscope,
 )
 
+PREFIX = "ZPE:"
+
 
 def components(device: Any) -> dict[str, Any]:
     return {walk.dotted_name: walk.item for walk in device.walk_components()}
@@ -84,8 +86,8 @@ def test_same_scan_gives_the_same_frames_documents_and_times(tmp_path, asymmetri
     )
     mine, mine_s = short_scan(here, engine(here))
     here.clock.close()
-    with start(tmp_path, tmp_path / "specimen.csv", prefix="ZPT:") as process:
-        there = epics_microscope("ZPT:", directory=process.directory, simulated=True)
+    with start(tmp_path, tmp_path / "specimen.csv", "ZPS:") as process:
+        there = epics_microscope("ZPS:", directory=process.directory, simulated=True)
         theirs, theirs_s = short_scan(there, engine(there))
         there.destroy()
     assert theirs_s == pytest.approx(mine_s, abs=1e-3)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 import time
 from pathlib import Path
@@ -17,7 +18,7 @@ from epics.ca import ChannelAccessGetFailure
 from ophyd import EpicsSignal
 from ophyd._pyepics_shim import PyepicsShimPV as PyepicsPV
 from ophyd.signal import EpicsSignalBase
-from rig_over_epics import PREFIX, arm, engine, fired, scan, start
+from rig_over_epics import engine, scan, start
 
 from zoneplate.devices import (
     AcquisitionError,
@@ -31,6 +32,21 @@ from zoneplate.devices.epics import epics_microscope
 from zoneplate.devices.epics_environment import use_simulated_servers
 from zoneplate.devices.epics_signals import PairedSetting
 from zoneplate.plans import tomography
+
+PREFIX = "ZPW:"
+
+
+def arm(fault: str, **arguments: Any) -> None:
+    import epics as pyepics
+
+    told = json.dumps({"name": fault, **arguments})
+    assert pyepics.caput(f"{PREFIX}Fault:Arm", told, wait=True) == 1
+
+
+def fired() -> int:
+    import epics as pyepics
+
+    return pyepics.caget(f"{PREFIX}Fault:Fired_RBV", use_monitor=False)
 
 
 def test_frame_that_is_not_in_the_file_fails_the_scan(epics, RE):
@@ -181,7 +197,7 @@ def test_pause_and_resume_repeat_nothing(epics, RE, record):
 
 @pytest.mark.long
 def test_dead_server_ends_the_scan_and_a_new_one_is_found_again(tmp_path, specimen):
-    process = start(tmp_path, specimen, prefix="ZPK:")
+    process = start(tmp_path, specimen, "ZPK:")
     device = epics_microscope("ZPK:", directory=process.directory, simulated=True)
     RE = engine(device)
     killed: list[float] = []
@@ -199,7 +215,7 @@ def test_dead_server_ends_the_scan_and_a_new_one_is_found_again(tmp_path, specim
     assert "start it again" in told
     device.camera.unstage()
 
-    with start(tmp_path, specimen, prefix="ZPK:"):
+    with start(tmp_path, specimen, "ZPK:"):
         begin = time.monotonic()
         device.wait_for_connection(timeout=10)
         while not device.clock.connected:
@@ -211,11 +227,11 @@ def test_dead_server_ends_the_scan_and_a_new_one_is_found_again(tmp_path, specim
 
 @pytest.mark.long
 def test_server_that_was_restarted_behind_our_back_is_noticed(tmp_path, specimen):
-    process = start(tmp_path, specimen, prefix="ZPR:")
+    process = start(tmp_path, specimen, "ZPR:")
     device = epics_microscope("ZPR:", directory=process.directory, simulated=True)
     device.camera.stage()
     process.kill()
-    with start(tmp_path, specimen, prefix="ZPR:"):
+    with start(tmp_path, specimen, "ZPR:"):
         device.wait_for_connection(timeout=20)
         with pytest.raises(AcquisitionError, match="restarted during the scan"):
             device.camera.trigger()
