@@ -18,6 +18,7 @@ from epics.ca import ChannelAccessGetFailure
 from ophyd import EpicsSignal
 from ophyd._pyepics_shim import PyepicsShimPV as PyepicsPV
 from ophyd.signal import EpicsSignalBase
+from ophyd.utils import DestroyedError
 from rig_over_epics import engine, scan, start
 
 from zoneplate.devices import (
@@ -305,6 +306,8 @@ def test_setting_of_two_pvs_is_connected_when_both_are(epics):
     assert not half.connected
     for signal in (whole, half):
         signal.destroy()
+        with pytest.raises(DestroyedError):
+            signal._also.wait_for_connection(timeout=1)
 
 
 def test_server_that_dies_during_a_read_is_named(epics):
