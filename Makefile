@@ -60,7 +60,7 @@ lint: $(VENV)/.ready-for-tests  ## style and layers
 	$(BIN)/lint-imports
 
 types: $(VENV)/.ready-for-tests  ## types, on the package as it is installed
-	rm -rf typecheck build
+	rm -rf typecheck build/lib build/bdist.*  # not the example reports
 	$(PIP_INSTALL) --no-deps --target typecheck .
 	$(BIN)/pyright
 
