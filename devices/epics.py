@@ -236,26 +236,18 @@ def epics_microscope(
         microscope = epics_microscope("ZP:", directory=folder, simulated=True)
         attach(RE, microscope.clock)
     """
-    known = configuration or InstrumentConfiguration.load()
-
-    def new() -> EpicsMicroscope:
-        microscope = EpicsMicroscope(prefix, name=name, configuration=known)
-        if simulated:
-            microscope.clock = EpicsClock(f"{prefix}Clock:", name=f"{name}_clock")
-        return microscope
-
-    microscope = new()
+    microscope = EpicsMicroscope(
+        prefix, name=name, configuration=configuration or InstrumentConfiguration.load()
+    )
+    if simulated:
+        microscope.clock = EpicsClock(f"{prefix}Clock:", name=f"{name}_clock")
     try:
         microscope.connect(Path(directory), timeout_s)
-    except AcquisitionError as error:
-        if not any(walk.item.connected for walk in microscope.walk_signals()):
-            raise
-        # The server is there. Now and then the news that one PV of hundreds is connected, or who
-        # may write to it, is lost on its way through libca, and only a new channel brings it.
-        logger.warning("%s is connected anew: %s", name, error)
+    except AcquisitionError:
+        # libca looks ever more seldom for channels that are left behind, and for whoever asks for
+        # the same names again.
         microscope.destroy()
         if microscope.clock is not None:
             microscope.clock.close()
-        microscope = new()
-        microscope.connect(Path(directory), timeout_s)
+        raise
     return microscope

@@ -216,12 +216,12 @@ class CameraModel:
 
         delays = (self._faults.fires(what, frame=number) for what in ("frame_late", "slow_disk"))
         readout_s = self.readout_s + sum(delay.magnitude for delay in delays if delay is not None)
+        self._scene.expect_frame(exposure_s, binning)
         self._pending = [
             self._clock.call_later(exposure_s / 2, middle),
             self._clock.call_later(exposure_s, end),
             self._clock.call_later(exposure_s + readout_s, read_out),
         ]
-        self._scene.expect_frame(exposure_s, binning)
 
     def _store(self, frame: NDArray[np.uint16], record: FrameRecord) -> None:
         number = record.number

@@ -241,7 +241,7 @@ class Follower:
 
     def poll(self) -> bool:
         """Read what is new; return whether anything was."""
-        self._look_for_journals()
+        settled = self._look_for_journals()
         changed = False
         for journal in list(self._journals.values()):
             run = journal.run
@@ -253,12 +253,13 @@ class Follower:
                 with self.lock:
                     for name, doc in documents:
                         self._take(journal, name, doc)
+                settled = settled or run.record.stop is not None
             elif not run.abandoned and time.monotonic() - journal.grown_s > SILENT_S:
                 journal.check_alive()
                 journal.grown_s = time.monotonic()
                 changed = changed or run.abandoned
         self.version += changed
-        if changed and self._forget_old():
+        if settled and self._forget_old():
             self.poll()
         return changed
 
@@ -281,13 +282,14 @@ class Follower:
             ]
         return max(found, key=lambda one: one.began_s, default=None)
 
-    def _look_for_journals(self) -> None:
+    def _look_for_journals(self) -> bool:
+        """Take note of new journals; return whether there are any."""
         try:
             changed_ns = self.data.journal.stat().st_mtime_ns
         except OSError:
-            return
+            return False
         if changed_ns == self._folder_changed_ns:
-            return
+            return False
         self._folder_changed_ns = changed_ns
         paths = journals(self.data.journal)
         if not self._known:
@@ -300,6 +302,7 @@ class Follower:
                     journal.glance()
                 with self.lock:
                     self._journals[path.name] = journal
+        return True
 
     def _forget_old(self) -> bool:
         """Keep memory flat over a long campaign; return whether something is to be read again."""
