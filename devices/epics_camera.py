@@ -170,7 +170,7 @@ class EpicsCamera(Camera):
         cam, hdf1 = self.cam, self.hdf1
         self._hear(
             connection_timeout_s,
-            counter=cam.array_counter,
+            counter=self.frame_number,
             captured=hdf1.num_captured,
             write_status=hdf1.write_status,
             state=cam.detector_state,
@@ -302,6 +302,7 @@ class EpicsCamera(Camera):
             self._discard_unannounced(self._news.captured)
             status = EpicsStatus(self, call_stop_on_failure=False)
             exposure = EpicsStatus(self, call_stop_on_failure=False)
+            exposure.halfway = True
             frame = FrameInProgress(status, exposure, self._news, self._frames.path, self._judge)
             began_deg = self._theta_deg()
             exposure.add_callback(lambda _: self._estimate_angle(began_deg))

@@ -51,6 +51,7 @@ class EpicsClock(Device):
     news = Component(EpicsSignalRO, "News_RBV", auto_monitor=True)
     hold = Component(EpicsSignal, "Hold")
     go = Component(EpicsSignal, "Go")
+    go_through = Component(EpicsSignal, "GoThrough")
     sleep = Component(EpicsSignal, "Sleep")
 
     def __init__(self, prefix: str = "", *, name: str = "clock", **kwargs: Any) -> None:
@@ -132,7 +133,9 @@ class EpicsClock(Device):
 
     def _pass_if_waiting(self) -> None:
         statuses = (*self._hooked, *self._awaited)
-        waits = any(not s.done and getattr(s, "takes_time", True) for s in statuses)
-        if waits and self.go.connected:
+        awaited = [s for s in statuses if not s.done and getattr(s, "takes_time", True)]
+        if awaited and self.go.connected:
             self._led_s = time.monotonic()
-            self.go.put(self._heard)
+            # What is not one of ours may end anywhere.
+            halfway = any(getattr(status, "halfway", True) for status in awaited)
+            (self.go if halfway else self.go_through).put(self._heard)

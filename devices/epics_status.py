@@ -63,6 +63,9 @@ class Guarded(StatusBase):
     takes_time = True
     """Whether what it waits for needs instrument time; a setting is only on its way."""
 
+    halfway = False
+    """Whether it ends while what it belongs to goes on, as an exposure before its readout."""
+
     def guard(
         self,
         link: Link,

@@ -32,6 +32,8 @@ class SimulatedAxis:
         Source of the repeatability error; None for an axis that arrives exactly.
     faults
         What may go wrong.
+    started
+        Called when a move has started.
     """
 
     def __init__(
@@ -41,8 +43,10 @@ class SimulatedAxis:
         clock: VirtualClock,
         rng: np.random.Generator | None,
         faults: FaultBus,
+        started: Callable[[], None] = lambda: None,
     ) -> None:
         self._faults = faults
+        self._started = started
         self._reach = 1.0
         self.name = name
         self.configuration = configuration
@@ -53,8 +57,10 @@ class SimulatedAxis:
         self._rng = rng
         self._start = self._target = self._arrived = 0.0
         self._lost = 0.0
+        self._next_error = self._draw_error()
         self._start_s = clock.now()
         self._arrival: Event | None = None
+        self._arrives = False
         self._done: list[Callable[[bool], None]] = []
 
     @property
@@ -88,6 +94,18 @@ class SimulatedAxis:
         """Return where the sample is: the encoder is on the motor, before the lost motion."""
         return self.place(ahead_s) - self._lost
 
+    def rest(self) -> tuple[float, float, float] | None:
+        """Return when the axis will stand if nothing goes wrong, and `place` and `load` then.
+
+        None if something has gone wrong already. Only the model knows this beforehand.
+        """
+        if self._arrival is None:
+            return -math.inf, self._arrived, self._arrived - self._lost
+        if not self._arrives:
+            return None
+        place = self._place_of_arrival()
+        return self._arrival.due_s, place, place - self._lost
+
     def expected_s(self, target: float) -> float:
         """Return how long a move from here to `target` takes, with settling.
 
@@ -119,6 +137,7 @@ class SimulatedAxis:
         self._start_s = self._clock.now()
         self._done = [done]
         self._reach = 1.0
+        self._arrives = False
         if not expected_s:
             self._arrival = self._clock.call_later(0.0, self._stay)
         elif self._faults.fires("motor_stall", axis=self.name):
@@ -127,7 +146,9 @@ class SimulatedAxis:
         elif self._faults.fires("limit_hit", axis=self.name):
             self._arrival = self._clock.call_later(expected_s / 2, self.stop)
         else:
+            self._arrives = True
             self._arrival = self._clock.call_later(expected_s, self._arrive)
+        self._started()
 
     def stop(self) -> None:
         """Stop where the axis is; one that stands keeps its setpoint."""
@@ -136,13 +157,20 @@ class SimulatedAxis:
             self._target = self._arrived
 
     def _arrive(self) -> None:
-        self._arrived = self._target
+        self._arrived = self._place_of_arrival()
+        self._next_error = self._draw_error()
         fault = self._faults.fires("following_error", axis=self.name)
         if fault is not None:
             self._arrived += fault.magnitude
-        if self._rng is not None:
-            self._arrived += float(self._rng.normal(0.0, self.configuration.repeatability))
         self._end(arrived=True)
+
+    def _place_of_arrival(self) -> float:
+        return self._target + self._next_error
+
+    def _draw_error(self) -> float:
+        if self._rng is None:
+            return 0.0
+        return float(self._rng.normal(0.0, self.configuration.repeatability))
 
     def _stay(self) -> None:
         self._end(arrived=True)

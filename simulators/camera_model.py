@@ -101,6 +101,11 @@ class CameraModel:
         return bool(self._pending)
 
     @property
+    def free_s(self) -> float:
+        """Instrument time from which on the camera can take a frame."""
+        return self._pending[-1].due_s if self._pending else self._clock.now()
+
+    @property
     def readout_s(self) -> float:
         """Readout time at the current binning."""
         return self.configuration.readout_s[self.binning]

@@ -14,7 +14,6 @@ At binning 8 the pixel dominates, at binning 1 the optics do.
 from __future__ import annotations
 
 import math
-from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import replace
 from functools import lru_cache
 from typing import cast
@@ -97,10 +96,6 @@ def transfer_function(
     return np.interp(2 * np.abs(frequency_per_um) / cutoff, shear, table, right=0.0)
 
 
-Question = tuple[Position, float, int, tuple[float, float], float, int | None]
-"""What an image depends on, in the order of `ImagingModel.transmission`."""
-
-
 class ImagingModel:
     """From a specimen and the pose of the stage to the image before it is detected.
 
@@ -126,25 +121,6 @@ class ImagingModel:
         self._detector = configuration.camera.detector
         self._imperfections = imperfections or Imperfections()
         self._transfer = lru_cache(maxsize=8)(self._transfer_grid)
-        self._beside = ThreadPoolExecutor(1, "imaging")
-        self._begun: tuple[Question, Future[Image]] | None = None
-
-    def begin(
-        self,
-        position_um: Position,
-        theta_deg: float,
-        *,
-        binning: int,
-        displacement_um: tuple[float, float],
-        defocus_um: float,
-    ) -> None:
-        """Begin to compute, beside the caller, what `transmission` is going to be asked for.
-
-        Whoever is asked something else after all computes that. Arguments are those of
-        `transmission`.
-        """
-        question = (position_um, theta_deg, binning, displacement_um, defocus_um, None)
-        self._begun = question, self._beside.submit(self._image, *question)
 
     def transmission(
         self,
@@ -185,23 +161,6 @@ class ImagingModel:
         ConfigurationError
             If the camera cannot bin so.
         """
-        question = (position_um, theta_deg, binning, displacement_um, defocus_um, oversample)
-        begun, self._begun = self._begun, None
-        if begun is not None:
-            wait([begun[1]])  # two at a time would be in each other's way
-            if begun[0] == question:
-                return begun[1].result()
-        return self._image(*question)
-
-    def _image(
-        self,
-        position_um: Position,
-        theta_deg: float,
-        binning: int,
-        displacement_um: tuple[float, float],
-        defocus_um: float,
-        oversample: int | None,
-    ) -> Image:
         pixel_um = self._detector.binned_pixel_um(binning)
         factor = oversample if oversample is not None else oversampling(pixel_um)
         x, y, z = position_um

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +16,7 @@ from .clock import VirtualClock
 from .detector import SimulatedDetector
 from .faults import FaultBus
 from .frame_file import FrameFile
+from .images_ahead import ImagesAhead, Question
 from .imaging import ImagingModel
 from .imperfections import Imperfections
 from .shutter_model import ShutterModel
@@ -84,6 +84,7 @@ class SimulatedInstrument:
                 clock,
                 np.random.default_rng(stream) if imperfections.stage_repeatability else None,
                 self.faults,
+                self._move_started,
             )
             for name, stream in zip(AXES, streams, strict=True)
         }
@@ -93,6 +94,7 @@ class SimulatedInstrument:
         self.source = SourceModel(configuration.source, self.faults)
         self.camera = CameraModel(configuration.camera, self, clock, self._new_file, self.faults)
         self._imaging = ImagingModel(specimen, configuration, imperfections)
+        self._ahead = ImagesAhead(self._imaging)
         self._detector = SimulatedDetector(
             configuration.camera, configuration.source, imperfections, seed
         )
@@ -169,25 +171,49 @@ class SimulatedInstrument:
         jumps and nothing moves: otherwise nobody knows yet what will be seen.
         """
         if self.clock.speed is None and not any(axis.moving for axis in self.axes.values()):
-            position_um, theta_deg, seen = self._seen(exposure_s / 2)
-            self._imaging.begin(position_um, theta_deg, binning=binning, **seen)
+            self._ahead.expect(self._question(exposure_s / 2, binning))
+
+    def _move_started(self) -> None:
+        """Guess the frame that will be taken as soon as all stands and the camera is free."""
+        rests = {name: axis.rest() for name, axis in self.axes.items()}
+        if self.clock.speed is not None or None in rests.values():
+            return
+        known = {name: rest for name, rest in rests.items() if rest is not None}
+        start_s = max(self.camera.free_s, *(when_s for when_s, _, _ in known.values()))
+        x, y, z, theta_deg = (known[name][2] for name in STAGE_AXES)
+        self._ahead.guess(
+            self._question_at(
+                (x, y, z, theta_deg),
+                known[FOCUS][1],
+                start_s + self.camera.exposure_s / 2,
+                self.camera.binning,
+            )
+        )
 
     def _transmission(self, ahead_s: float, binning: int) -> NDArray[np.float32]:
         """Return the fraction of the beam that arrives so much later than now."""
-        position_um, theta_deg, seen = self._seen(ahead_s)
-        return self._imaging.transmission(position_um, theta_deg, binning=binning, **seen)
+        return self._ahead.image(self._question(ahead_s, binning))
 
-    def _seen(self, ahead_s: float) -> tuple[tuple[float, float, float], float, dict[str, Any]]:
-        """Return where the sample is so much later, and how it and the optics are displaced."""
-        x, y, z, theta_deg = self._place(ahead_s)
-        elapsed_s = self.clock.now() + ahead_s - self._start_s
-        du_um, dv_um = self.imperfections.displacement(theta_deg, elapsed_s)
+    def _question(self, ahead_s: float, binning: int) -> Question:
+        """Return what an image so much later depends on."""
+        focus_um = self.axes[FOCUS].place(ahead_s)
+        return self._question_at(
+            self._place(ahead_s), focus_um, self.clock.now() + ahead_s, binning
+        )
+
+    def _question_at(self, place: Pose, focus_um: float, time_s: float, binning: int) -> Question:
+        x, y, z, theta_deg = place
+        du_um, dv_um = self.imperfections.displacement(theta_deg, time_s - self._start_s)
         jump = self.faults.lasts("drift_jump")
         if jump is not None:
             du_um += jump.magnitude
-        defocus_um = self.imperfections.focus_um - self.axes[FOCUS].place(ahead_s)
-        seen = {"displacement_um": (du_um, dv_um), "defocus_um": defocus_um}
-        return (x, y, z), theta_deg, seen
+        return Question(
+            (x, y, z),
+            theta_deg,
+            binning=binning,
+            displacement_um=(du_um, dv_um),
+            defocus_um=self.imperfections.focus_um - focus_um,
+        )
 
     def _new_file(self, path: Path, binning: int) -> FrameFile:
         detector = self.configuration.camera.detector

@@ -215,7 +215,7 @@ class AreaDetector:
         async def news(time_s: float) -> None:
             await self._cam.post({"DetectorState_RBV": READOUT}, time_s)
 
-        self._database.tell(news)
+        self._database.tell(news, halfway=True)
 
     def _read_out(self, error: Exception | None) -> None:
         """Take note of a frame, start the next if there is one, and tell the clients."""

@@ -116,6 +116,8 @@ class ClockPVs:
     `Clock:News_RBV` their number, posted after them;
     `Clock:Hold` stops the time for so many wall seconds;
     `Clock:Go` lets it pass, with the number of the news that the client has heard;
+    `Clock:GoThrough` the same, for a client that waits for no end of an exposure: time does not
+    stop there;
     `Clock:Sleep` is complete after so many instrument seconds;
     `Clock:Speed_RBV` is 0 for a clock that jumps from event to event, 1 for real time.
     """
@@ -127,6 +129,7 @@ class ClockPVs:
         database.number("Clock:Speed_RBV", self._clock.speed or 0.0, read_only=True)
         database.number("Clock:Hold", 0.0, units="s", on_put=self._put_hold)
         database.integer("Clock:Go", 0, on_put=self._put_go)
+        database.integer("Clock:GoThrough", 0, on_put=self._put_go_through)
         database.number("Clock:Sleep", 0.0, units="s", on_put=self._put_sleep)
 
     async def _put_hold(self, value: float) -> None:
@@ -134,6 +137,9 @@ class ClockPVs:
 
     async def _put_go(self, value: int) -> None:
         self._database.pacing.go(value)
+
+    async def _put_go_through(self, value: int) -> None:
+        self._database.pacing.go(value, through=True)
 
     async def _put_sleep(self, value: float) -> None:
         over: asyncio.Future[None] = asyncio.get_running_loop().create_future()

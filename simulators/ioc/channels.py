@@ -136,6 +136,7 @@ class Database:
     def start(self) -> None:
         """Take the running event loop as the one that serves."""
         self._loop = asyncio.get_running_loop()
+        self._in_order = asyncio.Lock()
 
     def number(
         self,
@@ -215,33 +216,45 @@ class Database:
             if always or channel.value != known:
                 await channel.write(known, verify_value=False, timestamp=stamp)
 
-    def tell(self, news: Callable[[float], Coroutine[Any, Any, None]]) -> None:
+    def tell(
+        self, news: Callable[[float], Coroutine[Any, Any, None]], *, halfway: bool = False
+    ) -> None:
         """Let the server post something that just happened to the instrument, from any thread.
 
         `news(time)` gets the instrument time at which it happened; no time passes until it is
-        posted and the clients had a moment to answer.
+        posted and the clients had a moment to answer, unless it ends nothing (`halfway`) and
+        nobody waits for it.
         """
         if self._loop is None or self._loop.is_closed():
             return
         happened_s = self.clock.now()
-        number = self.pacing.begin_news()
+        number = self.pacing.begin_news(halfway=halfway)
         self._loop.call_soon_threadsafe(self._spread, news, number, happened_s)
 
     def _spread(
-        self, news: Callable[[float], Coroutine[Any, Any, None]], number: int, happened_s: float
+        self,
+        news: Callable[[float], Coroutine[Any, Any, None]],
+        number: int | None,
+        happened_s: float,
     ) -> None:
-        async def run() -> None:
+        async def post() -> None:
             try:
                 await self.post({self._time: happened_s}, happened_s)
                 for change in self.before_news:
                     await change(happened_s)
                 await news(happened_s)
-                await self.post({self._news: number}, happened_s)
+                if number is not None:
+                    await self.post({self._news: number}, happened_s)
             except Exception:
                 # The server goes on for its other clients; whoever misses these has a deadline.
                 logger.exception("News of the instrument could not be posted")
             finally:
-                self.pacing.end_news()
+                if number is not None:
+                    self.pacing.end_news()
+
+        async def run() -> None:
+            async with self._in_order:
+                await post()
 
         # The loop keeps only weak references to its tasks.
         task = asyncio.get_running_loop().create_task(run())

@@ -47,6 +47,7 @@ class ClientPacing:
         self._lock = threading.Lock()
         self._earliest_s = 0.0
         self._led_until_s = 0.0
+        self._through = False
         self._begun = self._ended = 0
 
     def delay_s(self) -> float | None:
@@ -64,15 +65,31 @@ class ClientPacing:
         """Let time stand still for so many wall seconds: a client takes the lead."""
         self._lead(max(seconds, self._grace_unled_s))
 
-    def go(self, heard: int) -> None:
-        """Let time pass: the client that leads waits, and has heard this many news."""
+    def go(self, heard: int, *, through: bool = False) -> None:
+        """Let time pass: the client that leads waits, and has heard this many news.
+
+        Parameters
+        ----------
+        heard
+            How many.
+        through
+            Whether it need not be asked again after news that end nothing it may wait for.
+        """
         with self._lock:
             heard_all = heard >= self._begun
+            self._through = through
         self._lead(0.0 if heard_all else LED_GRACE_S)
 
-    def begin_news(self) -> int:
-        """Let time stand still while news are on their way to the clients; return their number."""
+    def begin_news(self, *, halfway: bool = False) -> int | None:
+        """Let time stand still while news are on their way to the clients; return their number.
+
+        None if time goes on: what happened is halfway through something, and the client that leads
+        has said that it waits for the end.
+        """
         with self._lock:
+            if halfway and self._through and time.monotonic() < self._led_until_s:
+                return None
+            self._through = False
             self._begun += 1
             return self._begun
 

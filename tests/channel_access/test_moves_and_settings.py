@@ -180,3 +180,29 @@ def test_second_trigger_during_an_exposure_is_refused(epics):
     with pytest.raises(AcquisitionError, match="in progress"):
         epics.camera.trigger()
     status.wait(5)
+
+
+@pytest.mark.parametrize(("wait_for", "stops"), [("frame", 1), ("exposure", 2)])
+def test_time_stops_at_the_end_of_an_exposure_only_for_who_waits_for_it(epics, wait_for, stops):
+    epics.camera.exposure_s.set(1.0).wait()
+    pass_time(epics, 1.0)  # what was told before is heard
+    told, began_s = epics.clock.news.get(use_monitor=False), epics.clock.now()
+    frame = epics.camera.trigger()
+    if wait_for == "exposure":
+        epics.camera.exposure_status().wait(5)
+        assert epics.clock.now() - began_s == pytest.approx(1.0, abs=1e-3)
+    frame.wait(5)
+    assert epics.clock.now() - began_s == pytest.approx(1.15, abs=1e-3)
+    assert epics.clock.news.get(use_monitor=False) - told == stops
+
+
+def test_states_of_the_camera_come_in_order_though_time_does_not_stop(epics):
+    seen = []
+    token = epics.camera.cam.detector_state.subscribe(
+        lambda value, **_: seen.append(value), run=False
+    )
+    for _ in range(5):
+        epics.camera.trigger().wait(5)
+    pass_time(epics, 0.1)
+    epics.camera.cam.detector_state.unsubscribe(token)
+    assert seen == [1, 2, 0] * 5

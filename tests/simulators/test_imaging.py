@@ -193,16 +193,3 @@ def test_displacement_depends_on_the_seed_only():
 def test_impossible_imperfection_is_refused(name, value):
     with pytest.raises(ConfigurationError, match=name):
         Imperfections(**{name: value})
-
-
-def test_image_that_was_begun_is_the_image_and_a_wrong_guess_does_no_harm(powder):
-    seen = {"binning": 8, "displacement_um": (0.1, -0.2), "defocus_um": 3.0}
-    asked = ((0.0, 0.0, 4.0), 30.0)
-    plain = ImagingModel(powder, CONFIGURATION, BLURRED)
-    expected = plain.transmission(*asked, **seen)
-    ahead = ImagingModel(powder, CONFIGURATION, BLURRED)
-    ahead.begin(*asked, **seen)
-    np.testing.assert_array_equal(ahead.transmission(*asked, **seen), expected)
-    ahead.begin((0.0, 0.0, 4.0), 31.0, **seen)
-    np.testing.assert_array_equal(ahead.transmission(*asked, **seen), expected)
-    np.testing.assert_array_equal(ahead.transmission(*asked, **seen), expected)

@@ -202,12 +202,3 @@ def test_same_seed_and_scan_give_the_same_frames(asymmetric_specimen, tmp_path):
     first, again, other = frames(1, "a"), frames(1, "b"), frames(2, "c")
     assert np.array_equal(first, again)
     assert not np.array_equal(first, other)
-
-
-def test_no_frame_of_a_scan_is_computed_twice(RE, microscope, monkeypatch):
-    computed = []
-    imaging = microscope.instrument._imaging
-    image = imaging._image
-    monkeypatch.setattr(imaging, "_image", lambda *a: computed.append(a) or image(*a))
-    RE(bp.scan([microscope.camera], microscope.stage.theta, -20, 20, 9))
-    assert len(computed) == 9

@@ -1,0 +1,139 @@
+"""Images made ahead are the images that are asked for, and cost nothing where they cannot be."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from bluesky import RunEngine
+from bluesky import plans as bp
+
+from zoneplate.devices.configuration import InstrumentConfiguration
+from zoneplate.plans import mosaic, tomography
+from zoneplate.simulators import attach, simulated_microscope
+from zoneplate.simulators.images_ahead import ImagesAhead, Question
+from zoneplate.simulators.imaging import ImagingModel
+from zoneplate.simulators.powders import nmc622
+
+
+def question(theta_deg):
+    return Question((0.0, 0.0, 4.0), theta_deg, 8, (0.1, -0.2), 3.0)
+
+
+class CountingModel(ImagingModel):
+    """Counts what it computes."""
+
+    def __init__(self):
+        super().__init__(nmc622(1, width_um=100, height_um=100), InstrumentConfiguration.load())
+        self.computed = []
+
+    def transmission(self, position_um, theta_deg, **seen):
+        self.computed.append(theta_deg)
+        return super().transmission(position_um, theta_deg, **seen)
+
+
+@pytest.fixture
+def model():
+    return CountingModel()
+
+
+@pytest.fixture
+def ahead(model):
+    return ImagesAhead(model)
+
+
+def test_image_that_was_begun_is_the_image_and_is_made_once(model, ahead):
+    ahead.guess(question(30.0))
+    ahead.expect(question(30.0))
+    image = ahead.image(question(30.0))
+    assert model.computed == [30.0]
+    np.testing.assert_array_equal(image, ahead.image(question(30.0)))
+
+
+def test_a_wrong_guess_changes_no_image_and_ends_the_guessing(model, ahead):
+    for theta_deg in (30.0, 31.0):  # the first right guess earns trust
+        ahead.guess(question(theta_deg))
+        ahead.expect(question(theta_deg))
+        ahead.image(question(theta_deg))
+    ahead.guess(question(50.0))
+    ahead.expect(question(32.0))
+    image = ahead.image(question(32.0))
+    np.testing.assert_array_equal(
+        image,
+        CountingModel().transmission(
+            (0.0, 0.0, 4.0), 32.0, binning=8, displacement_um=(0.1, -0.2), defocus_um=3.0
+        ),
+    )
+    wasted = len(model.computed)
+    ahead.guess(question(51.0))
+    ahead.expect(question(33.0))
+    ahead.image(question(33.0))
+    assert len(model.computed) == wasted + 1
+
+
+def frames_of(folder, plan_of, *, look_ahead, monkeypatch):
+    """Run a plan; return its frames and how many guesses were right."""
+    right = []
+    with monkeypatch.context() as patch:
+        if not look_ahead:
+            patch.setattr(ImagesAhead, "_begin", lambda self, question: None)
+        expect = ImagesAhead.expect
+
+        def recorded(self, question):
+            expect(self, question)
+            right.append(self._trusted)
+
+        patch.setattr(ImagesAhead, "expect", recorded)
+        microscope = simulated_microscope(seed=4, directory=folder)
+        RE = RunEngine({}, context_managers=[])
+        attach(RE, microscope.clock)
+        means = []
+        RE.subscribe(
+            lambda name, doc: means.append(
+                (doc["data"]["microscope_camera_mean_counts"], doc["time"])
+            ),
+            "event",
+        )
+        RE(plan_of(microscope))
+        microscope.clock.close()
+    return means, right
+
+
+@pytest.mark.parametrize(
+    ("plan_of", "right_share"),
+    [
+        (lambda m: bp.scan([m.camera], m.stage.theta, -90, 90, 12), 1.0),
+        (
+            lambda m: tomography(
+                m, center_um=(0, 0, 4), projections=12, flat_frames=2, dark_frames=2
+            ),
+            0.6,
+        ),
+        (lambda m: mosaic(m, (2, 3), flat_frames=2, dark_frames=2), 0.3),
+    ],
+    ids=["scan", "tomography", "mosaic"],
+)
+def test_scans_see_the_same_with_and_without_and_guesses_are_mostly_right(
+    tmp_path, monkeypatch, plan_of, right_share
+):
+    ahead, right = frames_of(tmp_path / "a", plan_of, look_ahead=True, monkeypatch=monkeypatch)
+    plain, _ = frames_of(tmp_path / "b", plan_of, look_ahead=False, monkeypatch=monkeypatch)
+    assert [mean for mean, _ in ahead] == [mean for mean, _ in plain]
+    assert np.mean(right) >= right_share
+
+
+def test_no_frame_of_a_scan_is_computed_twice(tmp_path, monkeypatch):
+    computed = []
+    compute = ImagesAhead._compute
+
+    def counted(self, question):
+        computed.append(question)
+        return compute(self, question)
+
+    monkeypatch.setattr(ImagesAhead, "_compute", counted)
+    _, right = frames_of(
+        tmp_path,
+        lambda m: bp.scan([m.camera], m.stage.theta, -20, 20, 9),
+        look_ahead=True,
+        monkeypatch=monkeypatch,
+    )
+    assert len(computed) == len(right) == 9
