@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
 
@@ -15,6 +16,14 @@ from .faults import FaultBus
 
 STALLED_AT = 0.3
 """Share of its way that an axis covers before it stalls."""
+
+
+class Rest(NamedTuple):
+    """Where an axis stands, from when on: by its encoder (`place`) and the sample (`load`)."""
+
+    when_s: float
+    place: float
+    load: float
 
 
 class SimulatedAxis:
@@ -94,17 +103,17 @@ class SimulatedAxis:
         """Return where the sample is: the encoder is on the motor, before the lost motion."""
         return self.place(ahead_s) - self._lost
 
-    def rest(self) -> tuple[float, float, float] | None:
-        """Return when the axis will stand if nothing goes wrong, and `place` and `load` then.
+    def rest(self) -> Rest | None:
+        """Return where the axis will stand if nothing goes wrong; None if something has.
 
-        None if something has gone wrong already. Only the model knows this beforehand.
+        Only the model knows this beforehand.
         """
         if self._arrival is None:
-            return -math.inf, self._arrived, self._arrived - self._lost
+            return Rest(self._start_s, self._arrived, self._arrived - self._lost)
         if not self._arrives:
             return None
         place = self._place_of_arrival()
-        return self._arrival.due_s, place, place - self._lost
+        return Rest(self._arrival.due_s, place, place - self._lost)
 
     def expected_s(self, target: float) -> float:
         """Return how long a move from here to `target` takes, with settling.

@@ -175,16 +175,19 @@ class SimulatedInstrument:
 
     def _move_started(self) -> None:
         """Guess the frame that will be taken as soon as all stands and the camera is free."""
-        rests = {name: axis.rest() for name, axis in self.axes.items()}
-        if self.clock.speed is not None or None in rests.values():
+        if self.clock.speed is not None:
             return
-        known = {name: rest for name, rest in rests.items() if rest is not None}
-        start_s = max(self.camera.free_s, *(when_s for when_s, _, _ in known.values()))
-        x, y, z, theta_deg = (known[name][2] for name in STAGE_AXES)
+        rests = {
+            name: rest for name, axis in self.axes.items() if (rest := axis.rest()) is not None
+        }
+        if len(rests) < len(self.axes):
+            return
+        start_s = max(self.camera.free_s, *(rest.when_s for rest in rests.values()))
+        x, y, z, theta_deg = (rests[name].load for name in STAGE_AXES)
         self._ahead.guess(
             self._question_at(
                 (x, y, z, theta_deg),
-                known[FOCUS][1],
+                rests[FOCUS].place,
                 start_s + self.camera.exposure_s / 2,
                 self.camera.binning,
             )
