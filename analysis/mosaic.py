@@ -17,6 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import ndimage
 
 from .mosaic_registration import MIN_OVERLAP_PX, Registration, register_tiles
+from .mosaic_seams import divide_by_open_beam, join_by_gradients
 
 FloatArray = NDArray[np.floating]
 
@@ -31,6 +32,9 @@ MAX_INTENSITY_STEP = 0.2
 
 MIN_BACKGROUND_FRACTION = 0.15
 """A tile's open-beam level is trusted when at least this share of its pixels is close to it."""
+
+LOWEST_TRANSMISSION = 1e-3
+"""Darker pixels read as this, so that the logarithm stays finite."""
 
 MODE_BINS = 128
 MODE_SMOOTHING_BINS = 2.0
@@ -137,6 +141,7 @@ def stitch(
     max_shift_um: float | None = None,
     equalize: bool = True,
     self_flat: bool = False,
+    seamless: bool = False,
 ) -> Mosaic:
     """Stitch tiles into one map.
 
@@ -158,8 +163,11 @@ def stitch(
     equalize
         Bring the open-beam levels of the tiles to their common median.
     self_flat
-        Divide by the median over all tiles first: for maps stored as counts without a
-        reference image, whose fixed pattern would otherwise match itself.
+        Find the open beam from the tiles first: for maps stored as counts without a reference
+        image, whose fixed pattern would otherwise match itself.
+    seamless
+        Join the tiles by their gradients, so that no grey step is left at a seam: for looking
+        and for outlines. Grey levels far from open beam are then no measured absorption.
 
     Returns
     -------
@@ -177,8 +185,8 @@ def stitch(
     _check(stack, stage, pixel_um)
     notes: list[str] = []
     if self_flat:
-        stack = _divide_by_median(stack, transmission)
-        notes.append("No reference image: the median over all tiles stands in for it.")
+        stack = _divide_by_reference_found(stack, transmission)
+        notes.append("No reference image: the tiles where they are open stand in for it.")
     correction = np.full(len(stack), 1.0 if transmission else 0.0)
     if equalize and len(stack) > 1:
         correction, note = _intensity_correction(stack, transmission)
@@ -192,7 +200,9 @@ def stitch(
         notes.append(_registration_note(found, len(stack), pixel_um))
     else:
         found = Registration(stage.copy(), np.zeros(len(stack), dtype=bool), 0, 0, 0, 0.0)
-    return _blend(stack, found, stage, pixel_um, transmission, correction, notes)
+    if seamless:
+        notes.append("Tiles are joined by their gradients: grey levels are no absorption.")
+    return _blend(stack, found, stage, pixel_um, transmission, correction, notes, seamless)
 
 
 def _check(stack: FloatArray, stage: FloatArray, pixel_um: float) -> None:
@@ -209,11 +219,12 @@ def _check(stack: FloatArray, stage: FloatArray, pixel_um: float) -> None:
         raise ValueError(f"pixel size {pixel_um!r} um must be a positive number")
 
 
-def _divide_by_median(stack: NDArray[np.float32], transmission: bool) -> NDArray[np.float32]:
-    pattern = np.median(stack, axis=0).astype(np.float32)
-    if not transmission:
-        return (stack - pattern).astype(np.float32)
-    return (stack / np.maximum(pattern, np.finfo(np.float32).tiny)).astype(np.float32)
+def _divide_by_reference_found(
+    stack: NDArray[np.float32], transmission: bool
+) -> NDArray[np.float32]:
+    if transmission:
+        return divide_by_open_beam(stack)
+    return (stack - np.median(stack, axis=0)).astype(np.float32)
 
 
 def _registration_note(found: Registration, count: int, pixel_um: float) -> str:
@@ -254,6 +265,7 @@ def _blend(
     transmission: bool,
     correction: NDArray[np.float64],
     notes: list[str],
+    seamless: bool,
 ) -> Mosaic:
     _, rows, columns = stack.shape
     column_at, left_px = _whole_pixels(found.positions_um[:, 0] / pixel_um - columns / 2)
@@ -270,6 +282,10 @@ def _blend(
     coverage = weight > 0
     image = np.full(shape, np.nan, dtype=np.float32)
     np.divide(total, weight, out=image, where=coverage)
+    if seamless:
+        additive = np.log(np.maximum(stack, LOWEST_TRANSMISSION)) if transmission else stack
+        joined = join_by_gradients(additive, row_at, column_at, feather)
+        image = np.exp(joined) if transmission else joined
     _fill_seams(image, coverage)
     center_um = (
         float((left_px + shape[1] / 2) * pixel_um),

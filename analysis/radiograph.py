@@ -21,7 +21,7 @@ from skimage.measure import label
 from skimage.morphology import reconstruction
 from skimage.segmentation import watershed
 
-from .mosaic import NORMAL_MAD, Mosaic
+from .mosaic import LOWEST_TRANSMISSION, NORMAL_MAD, Mosaic
 
 SMOOTHING_PX = 1.0
 """Gaussian sigma before thresholding; cuts white pixel noise to 28 %."""
@@ -36,9 +36,6 @@ NOISE_SIGMAS = 4.0
 
 OTSU_FLOOR = 0.1
 """Lowest threshold as a fraction of Otsu's, for pictures almost without noise."""
-
-LOWEST_TRANSMISSION = 1e-3
-"""Darker pixels read as this, so that the logarithm stays finite."""
 
 PEAK_FACTOR = 1.5
 """A particle must somewhere exceed this many thresholds, else it is a ripple."""
