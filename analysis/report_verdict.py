@@ -20,6 +20,13 @@ WORDS = {
     "undecided": ("?", "Undecided", "What was measured does not decide the lot."),
 }
 FRACTIONS = ("void_frequency", "dead_volume_fraction", "share")
+CEILING = (
+    "The share in the last column is a ceiling that holds for any plan of regions. The stated risk "
+    "is worked out for this plan, which can do better than the ceiling: so a decision that keeps "
+    "to the stated risk may stand beside a larger share."
+)
+"""Why the two differ, for who finds 8 % in a table below a stated risk of 5 %."""
+
 DEFECTS = {
     "misshapen": "far from round (cracked, broken, or pieces of open shells)",
     "hollow": "hollow shells, more than a quarter of them void",
@@ -64,6 +71,7 @@ class VerdictText:
     why: tuple[str, ...]
     defects: str
     risks: str
+    ceiling: str
     rows: tuple[LimitRow, ...]
 
 
@@ -93,6 +101,7 @@ def verdict_text(results: Mapping[str, Any]) -> VerdictText | None:
             f"the stated risks of {format_percent(risks['alpha'])} (a good lot rejected) and "
             f"{format_percent(risks['beta'])} (a bad one accepted)."
         ),
+        ceiling=CEILING if any(_above_risk(one) for one in verdict["limits"]) else "",
         rows=tuple(_row(number, one) for number, one in enumerate(verdict["limits"])),
     )
 
@@ -117,18 +126,31 @@ def _words(one: Mapping[str, Any]) -> str:
     return str(one.get("words") or words_of(str(one["name"])))
 
 
+def _bound(one: Mapping[str, Any]) -> float:
+    """Return Wald's bound on the risk of the decision on a limit."""
+    accepted = one["decision"] == "accept"
+    return float(one["risk_if_accepted" if accepted else "risk_if_rejected"])
+
+
+def _above_risk(one: Mapping[str, Any]) -> bool:
+    """Whether a limit was decided at a stated risk that is below the bound."""
+    return one["risk"] is not None and _bound(one) > one["risk"]
+
+
 def _row(number: int, one: Mapping[str, Any]) -> LimitRow:
     place = max(int(one["regions"]) - 1, 0)
     look = one["path"][place] if one["path"] else {}
     value = look.get("value")
     tone = str(one["decision"])
-    side = "accepted" if tone == "accept" else "rejected"
-    risk = one["risk_if_accepted" if tone == "accept" else "risk_if_rejected"]
-    evidence = f"as strong as a risk of {format_percent(risk)} when {side}"
+    other, level = ("bad", "rejectable") if tone == "accept" else ("good", "acceptable")
+    evidence = (
+        f"a {other} lot (at {_value(one, one[level])}) looks like this in at most "
+        f"{format_percent(_bound(one))} of cases"
+    )
     if tone == "undecided":
         evidence = (
-            f"risk up to {format_percent(one['risk_if_accepted'])} if accepted, "
-            f"{format_percent(one['risk_if_rejected'])} if rejected"
+            f"wrong in at most {format_percent(one['risk_if_accepted'])} of cases if accepted now, "
+            f"{format_percent(one['risk_if_rejected'])} if rejected now"
         )
     return LimitRow(
         name=capitalized(_words(one)),

@@ -101,6 +101,30 @@ def test_words_say_what_was_decided(frequency, regions, word):
     assert ("yet" in text.sentence) == (word == "Undecided")
 
 
+def plain(text):
+    return text.replace("\N{NO-BREAK SPACE}", " ")
+
+
+@pytest.mark.parametrize(
+    ("frequency", "lot"), [(0.02, "bad lot (at 40 %)"), (0.7, "good lot (at 20 %)")]
+)
+def test_evidence_says_what_is_compared_with_what(frequency, lot):
+    results = results_with(frequency)
+    limit = results["verdict"]["limits"][0]
+    for bound, words, explained in ((0.03, "3.0 %", False), (0.08, "8.0 %", True)):
+        limit["risk_if_accepted"] = limit["risk_if_rejected"] = bound
+        text = verdict_text(results)
+        said = f"a {lot} looks like this in at most {words} of cases"  # the stated risk is 5 %
+        assert plain(text.rows[0].evidence) == said
+        assert ("ceiling" in text.ceiling) == explained
+
+
+def test_evidence_of_an_undecided_lot_says_both_risks():
+    evidence = plain(verdict_text(results_with(0.3, 1)).rows[0].evidence)
+    assert "if accepted now" in evidence
+    assert "if rejected now" in evidence
+
+
 def test_without_a_specification_there_is_no_verdict():
     assert verdict_text(example_results()) is None
 
