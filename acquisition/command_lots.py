@@ -12,6 +12,13 @@ if TYPE_CHECKING:
     from zoneplate.analysis.lot_history import QuantityHistory
 
 PICTURE_DPI = 130
+LEVEL = 0.05
+"""A difference is shown where chance alone would make one as large in fewer than this of cases."""
+
+DEFECT_WORDS = {
+    "share hollow": "hollow particles (more than a quarter void)",
+    "share misshapen": "particles far from round (cracked, broken, pieces of open shells)",
+}
 
 Data = Annotated[
     Path | None,
@@ -166,13 +173,6 @@ def comparison_lines(
         )
     warnings = dict.fromkeys(one.warning for one in found if one.warning)
     return [*lines, *(f"note: {warning}" for warning in warnings)]
-
-
-LEVEL = 0.05
-DEFECT_WORDS = {
-    "share hollow": "hollow particles (more than a quarter void)",
-    "share misshapen": "particles far from round (cracked, broken, pieces of open shells)",
-}
 
 
 def _listed(quantities: list[str]) -> str:

@@ -153,6 +153,7 @@ class Session:
             try:
                 step()
             except Exception as error:
+                # Whatever one device does, the others are still to be made safe.
                 logger.exception("Could not %s: do it by hand", what)
                 complaints.append(f"{what} ({error})")
         return complaints
@@ -174,6 +175,7 @@ class Session:
                 if float(axis.velocity.get()) != velocity:
                     axis.velocity.set(velocity).wait(SAFE_TIMEOUT_S)
             except Exception as error:
+                # The other axes are still to get theirs back; what failed is told at the end.
                 logger.exception("The velocity of %s could not be restored", axis.name)
                 complaints.append(f"restore the velocity of {axis.name} ({error})")
         if finished and complaints:
