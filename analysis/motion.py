@@ -2,10 +2,6 @@
 
 Run-out of the stage, thermal drift and vibration shift each image a little. The particles of the
 volume are projected again at every angle, and each measured image is laid over its reprojection.
-
-Only particles are projected: the volume is cut at Otsu's threshold first. Without that, every image
-would find itself again in the volume, streaks and all, and would fit where it lies; slow movements
-over the angles, such as run-out, are even perfectly consistent with some smeared specimen.
 """
 
 from __future__ import annotations
@@ -13,59 +9,30 @@ from __future__ import annotations
 import math
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from typing import Final, NamedTuple
+from typing import Final
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import ndimage
-from skimage.filters import threshold_otsu
 
 from .axis_tilt import turned
+from .courses import fit, fit_error, follow, rms_length
 from .reconstruction import StreamingReconstruction
 from .reprojection import reproject
 from .rings import ring_pattern
+from .view_registration import particles_of, register
 from .workers import available_threads
 
 Floats = NDArray[np.float64]
-_Registration = tuple[tuple[float, float], tuple[float, float], tuple[float, float, float]]
-
-FINE_PIXELS: Final = 1.0
-COARSE_PIXELS: Final = 4.0
-"""Images are compared between these standard deviations: finer is noise; coarser is material
-beyond the field, which the volume does not hold."""
-
-FADE_VOXELS: Final = 8.0
-"""Over so much the particles fade out at the wall of the field, where they are cut off."""
-
-TILE_PIXELS: Final = 16
-"""Side of the tiles over which residuals are summed for the standard error: as wide as particles
-that are not in the volume, which are most of what the residuals are."""
-
-MARGIN_PIXELS: Final = 3
 
 FEWEST_VIEWS: Final = 40
 """Fewer views do not show what is a movement and what is a bad reconstruction."""
 
-SOLID_RANGE: Final = (1e-4, 0.5)
-"""Share of the field that is to be above the threshold: else there are no particles."""
-
-HARMONICS: Final = (2, 3, 4)
-"""Of the run-out of a stage; the first is only another place of the sample."""
-
 LEAST_ERROR_PIXELS: Final = 0.02
 """Shifts are not known better than this, however quiet the images are (measured)."""
-
-TELLING: Final = 3.0
-"""Views whose shifts have more than so many times the usual error are left out of the mean:
-edge-on, material beyond the field hides the particles."""
 
 CENTER_ERROR_COLUMNS: Final = 0.06
 """Systematic error of the rotation centre, measured on simulated specimens that reach far beyond
 the field; included in its standard error."""
-
-
-_ROUNDS: Final = 5
-"""Of fitting shifts and finding how much they scatter, in turns."""
 
 LEAST_PIXELS: Final = 0.12
 """Smaller movements do not show in shapes: see `benchmarks/geometry_correction.py`."""
@@ -251,7 +218,7 @@ def _register_all(
     threads: int | None,
 ) -> tuple[Floats, Floats, float] | None:
     """Return shifts (n, 2), their errors, and the correlation with the reprojections."""
-    particles = _particles(volume)
+    particles = particles_of(volume)
     if particles is None:
         return None
     images = reproject(particles, angles_rad, column, frames.shape[2], threads)
@@ -259,9 +226,7 @@ def _register_all(
     fixed = [ring_pattern(stack.mean(axis=0, dtype=np.float64)) for stack in (frames, images)]
     with ThreadPoolExecutor(available_threads(threads)) as pool:
         pairs = zip(frames, images, strict=True)
-        found = list(
-            pool.map(lambda pair: _register(pair[0] - fixed[0], pair[1] - fixed[1]), pairs)
-        )
+        found = list(pool.map(lambda pair: register(pair[0] - fixed[0], pair[1] - fixed[1]), pairs))
     shifts, errors, products = (np.array(part) for part in zip(*found, strict=True))
     product, measured, projected = products.sum(axis=0)
     agreement = float(product / math.sqrt(max(measured * projected, 1e-30)))
@@ -277,15 +242,15 @@ def _motion(
     agreement: tuple[float, float],
 ) -> Motion:
     """Tell run-out, drift and jitter from where the sample is and from the place of the axis."""
-    across, up = (_smooth(shifts[:, k], errors[:, k], angles_rad, clock) for k in (0, 1))
+    across, up = (follow(shifts[:, k], errors[:, k], angles_rad, clock) for k in (0, 1))
     # A sample that lies elsewhere on the stage moves along a sine; upwards, it just lies higher.
     rigid = np.stack([np.ones_like(clock), np.cos(angles_rad), np.sin(angles_rad)], axis=1)
     weights = 1 / errors**2
-    place = _fit(rigid, across.values, weights[:, 0])
+    place = fit(rigid, across.values, weights[:, 0])
     height = np.average(up.values, weights=weights[:, 1])
     moved = np.stack([across.values - rigid @ place, up.values - height], axis=1)
-    rms, rms_error = _length(moved, errors)
-    column_error = _error(rigid, across.values, weights[:, 0])[0]
+    rms, rms_error = rms_length(moved, errors)
+    column_error = fit_error(rigid, across.values, weights[:, 0])[0]
     return Motion(
         shifts=moved,
         rms=rms,
@@ -298,137 +263,3 @@ def _motion(
         column_error=math.hypot(column_error, CENTER_ERROR_COLUMNS),
         agreement=agreement,
     )
-
-
-def _particles(volume: NDArray[np.float32]) -> NDArray[np.float32] | None:
-    """Return the solid of a volume, fading out at the wall of the field; None if there is none."""
-    size = volume.shape[2]
-    place = np.arange(size) - (size - 1) / 2
-    radius = np.hypot(place[:, None], place[None, :])
-    reach = (size - 1) / 2 - 1
-    field = volume[:, radius < reach]
-    low, high = float(field.min()), float(field.max())
-    if not high > low:
-        return None
-    solid = volume > threshold_otsu(field)
-    share = float(np.count_nonzero(solid[:, radius < reach])) / field.size
-    if not SOLID_RANGE[0] < share < SOLID_RANGE[1]:
-        return None
-    fade = np.clip((reach - radius) / FADE_VOXELS, 0, 1)
-    fade = (fade * fade * (3 - 2 * fade)).astype(np.float32)
-    particles = volume * fade
-    particles[~solid] = 0
-    return particles
-
-
-def _structure(image: NDArray[np.float32]) -> NDArray[np.float32]:
-    fine, coarse = (
-        ndimage.gaussian_filter(image, width, mode="nearest")
-        for width in (FINE_PIXELS, COARSE_PIXELS)
-    )
-    return np.asarray(fine - coarse, dtype=np.float32)
-
-
-def _register(image: NDArray[np.float32], projected: NDArray[np.float32]) -> _Registration:
-    """Return how far an image is shifted along (u, v), the errors of that, and products.
-
-    One step of Gauss-Newton for shift and contrast; the caller iterates.
-    """
-    cut = slice(MARGIN_PIXELS, -MARGIN_PIXELS)
-    measured, model = _structure(image), _structure(projected)
-    down, along = np.gradient(model)
-    design = np.stack([-along, down, model])[:, cut, cut].astype(np.float64)
-    measured, model = measured[cut, cut], model[cut, cut]
-    size = measured.size
-    products = (
-        float(np.vdot(measured, model)) / size,
-        float(np.vdot(measured, measured)) / size,
-        float(np.vdot(model, model)) / size,
-    )
-    matrix = np.einsum("aij,bij->ab", design, design)
-    if products[2] <= 0 or np.linalg.cond(matrix) > 1e12:
-        return (0.0, 0.0), (math.inf, math.inf), products
-    inverse = np.linalg.inv(matrix)
-    gain = float((inverse @ np.einsum("aij,ij->a", design, measured))[2])
-    if gain <= 0:
-        return (0.0, 0.0), (math.inf, math.inf), products
-    scores = design * (measured - gain * model)
-    step = inverse @ scores.sum(axis=(1, 2)) / gain
-    for axis in (1, 2):
-        scores = np.add.reduceat(scores, np.arange(0, scores.shape[axis], TILE_PIXELS), axis=axis)
-    scores = scores.reshape(3, -1)
-    # Sandwich estimate: what is not in the volume enters as it scatters over the tiles.
-    covariance = inverse @ (scores @ scores.T) @ inverse / gain**2
-    error = np.sqrt(np.diag(covariance))
-    return (
-        (float(step[0]), float(step[1])),
-        (float(error[0]), float(error[1])),
-        products,
-    )
-
-
-def _fit(design: Floats, values: Floats, weights: Floats) -> Floats:
-    root = np.sqrt(weights)
-    found = np.linalg.lstsq(design * root[:, None], values * root, rcond=None)[0]
-    return np.asarray(found, dtype=np.float64)
-
-
-def _error(design: Floats, values: Floats, weights: Floats) -> Floats:
-    """Return standard errors of a weighted fit, from its residuals or its weights if larger."""
-    rest = values - design @ _fit(design, values, weights)
-    inverse = np.linalg.pinv(design.T @ (weights[:, None] * design))
-    # Views that show nothing have no weight.
-    spread = np.maximum(rest**2, 1 / np.where(weights > 0, weights, np.inf))
-    scores = design * (weights * np.sqrt(spread))[:, None]
-    return np.sqrt(np.diag(inverse @ (scores.T @ scores) @ inverse))
-
-
-class _Course(NamedTuple):
-    """A course of shifts: what was fitted to them, and what of it is known how well."""
-
-    values: Floats
-    """Fitted shift of each view, with as much of the rest as stands out of its errors."""
-    jitter: float
-    """Standard deviation of that rest, errors taken off."""
-    jitter_error: float
-    drift: float
-    """From the first view to the last, as far as it is a matter of time and not of the angle."""
-    drift_error: float
-
-
-def _smooth(values: Floats, errors: Floats, angles_rad: Floats, clock: Floats) -> _Course:
-    """Fit run-out and drift to shifts, and weigh what is left by how well it is known."""
-    terms = [np.ones_like(clock), clock, clock**2, np.cos(angles_rad), np.sin(angles_rad)]
-    for harmonic in HARMONICS:
-        terms += [np.cos(harmonic * angles_rad), np.sin(harmonic * angles_rad)]
-    design = np.stack(terms, axis=1)
-    jitter2, fitted = 0.0, np.zeros_like(values)
-    weights = 1 / errors**2
-    shown = np.isfinite(errors)
-    for _ in range(_ROUNDS):
-        fitted = design @ _fit(design, values, weights)
-        excess = (values - fitted)[shown] ** 2 - errors[shown] ** 2
-        jitter2 = max(float(np.average(excess, weights=weights[shown] ** 2)), 0.0)
-        weights = 1 / (errors**2 + jitter2)
-    rest = values - fitted
-    # The variance of a mean of squares, each of a normal value of variance 1 / weight.
-    spread = math.sqrt(2 * float(np.sum(weights**2))) / float(np.sum(weights**2))
-    jitter = math.sqrt(jitter2)
-    return _Course(
-        values=fitted + rest * jitter2 * weights,
-        jitter=jitter,
-        jitter_error=spread / (2 * max(jitter, math.sqrt(spread / 2))),
-        drift=2 * float(_fit(design, values, weights)[1]),
-        drift_error=2 * float(_error(design, values, weights)[1]),
-    )
-
-
-def _length(shifts: Floats, errors: Floats) -> tuple[float, float]:
-    """Return the root mean square length of shifts, of views that show theirs well."""
-    total = np.hypot(errors[:, 0], errors[:, 1])
-    telling = total < TELLING * np.median(total)
-    length = math.sqrt(float(np.mean(np.sum(shifts[telling] ** 2, axis=1))))
-    # Fitted shifts share their errors: those of single views, over the number of fitted terms.
-    terms = 5 + 2 * len(HARMONICS)
-    noise = math.sqrt(terms / float(np.sum(1 / total[telling] ** 2)))
-    return length, noise
