@@ -1,4 +1,4 @@
-"""Geometry of a whole scan: tilt of the axis, movement of the sample, and their correction.
+"""Geometry of a whole scan: tilt and lean of the axis, movement of the sample; what is corrected.
 
 What is found is always told, with its error. Projections are changed only where it is certain,
 large enough to show in shapes, and makes views agree better with the volume: interpolating costs a
@@ -14,7 +14,10 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from .axis_lean import AxisLean, find_axis_lean
 from .axis_tilt import AxisTilt, find_axis_tilt
+from .engines import reconstruct
+from .memory import BATCH_FRAMES, DEFAULT_KEEP_LIMIT_BYTES
 from .motion import LEAST_PIXELS, LEAST_SIGMAS, Motion, find_motion, shifted_back
 from .region import bin_frames
 from .rotation_axis import RotationCenter, RotationCenterError, nearest_pair
@@ -22,6 +25,13 @@ from .rotation_axis import RotationCenter, RotationCenterError, nearest_pair
 WIDEST_PIXELS: Final = 256
 """Larger images are binned to at most this to find movements: they still show a tenth of a pixel
 of the unbinned ones."""
+
+LEAST_LEAN_PIXELS: Final = 0.3
+"""Leans that move what is in the field by less along the axis (root mean square) cost the Dice of
+solid and voids less than 0.01: see `benchmarks/geometry_correction.py`."""
+
+_STACKS, _VOLUMES = 4, 7
+"""Binned projections and volumes that are in memory at the same time, at most."""
 
 KNOWN_DRIFT_PIXELS: Final = 1.0
 """A drift that is known no better is not told: it cannot be told from run-out."""
@@ -39,12 +49,18 @@ class Geometry:
         Of the sample in the images; None if there is nothing to go by.
     tilt_corrected, motion_corrected
         Whether projections were changed for it.
+    lean
+        Of the axis along the beam; None if there is nothing to go by. It is not corrected.
+    lean_shows
+        Whether it is certain, and large enough to show in shapes.
     """
 
     tilt: AxisTilt | None
     motion: Motion | None
     tilt_corrected: bool
     motion_corrected: bool
+    lean: AxisLean | None = None
+    lean_shows: bool = False
 
     @property
     def corrected(self) -> bool:
@@ -89,7 +105,7 @@ class Geometry:
         return unseen
 
     def notes(self, pixel_um: float) -> list[str]:
-        """Say in words what was corrected."""
+        """Say in words what was corrected, and what should have been."""
         said: list[str] = []
         if self.tilt is not None and self.tilt_corrected:
             said.append(
@@ -101,6 +117,11 @@ class Geometry:
                 f"the sample moved by {self.motion.rms * pixel_um:.2f} um (root mean square) in "
                 "the images: the projections were shifted back"
             )
+        if self.lean is not None and self.lean_shows:
+            said.append(
+                f"the rotation axis leans by {self.lean.lean_deg:.2f} degrees along the beam: this "
+                "smears shapes along it and is not corrected: level the rotation stage"
+            )
         return said
 
     def as_dict(self, pixel_um: float) -> dict[str, Any]:
@@ -109,6 +130,8 @@ class Geometry:
             "tilt_deg": None,
             "tilt_se_deg": None,
             "tilt_corrected": self.tilt_corrected,
+            "lean_deg": None,
+            "lean_se_deg": None,
             "motion_rms_um": None,
             "motion_rms_se_um": None,
             "jitter_rms_um": None,
@@ -122,6 +145,9 @@ class Geometry:
         if self.tilt is not None:
             told["tilt_deg"] = round(self.tilt.tilt_deg, 5)
             told["tilt_se_deg"] = round(self.tilt.standard_error_deg, 5)
+        if self.lean is not None:
+            told["lean_deg"] = round(self.lean.lean_deg, 5)
+            told["lean_se_deg"] = round(self.lean.standard_error_deg, 5)
         if self.motion is not None:
             motion = self.motion
             lengths = {
@@ -145,7 +171,7 @@ def find_geometry(
     times: ArrayLike,
     volume: NDArray[np.float32] | None = None,
 ) -> Geometry:
-    """Find tilt of the axis and movement of the sample.
+    """Find tilt and lean of the axis and movement of the sample.
 
     Parameters
     ----------
@@ -169,25 +195,69 @@ def find_geometry(
         certain = abs(tilt.tilt_deg) > LEAST_SIGMAS * tilt.standard_error_deg
         turned_back = certain and pixels > LEAST_PIXELS
         column = tilt.column if turned_back else column
-    factor = math.ceil(max(rows, columns) / WIDEST_PIXELS)
-    whole = frames[:, : rows // factor * factor, : columns // factor * factor]
-    small = bin_frames(whole, factor) if factor > 1 else frames
+    factor = _factor((rows, columns))
+    small = _binned(frames, factor) if factor > 1 else frames
     if tilt is not None and turned_back:
         still = np.zeros((len(small), 2))
         small, volume = shifted_back(small, still, math.radians(tilt.tilt_deg)), None
+    small_column = (column + 0.5) / factor - 0.5
+    if factor > 1 or volume is None:
+        volume = reconstruct(small, angles_rad, small_column)
     motion = find_motion(
-        small,
-        angles_rad,
-        (column + 0.5) / factor - 0.5,
-        times,
-        volume=volume if factor == 1 else None,
-        least_pixels=LEAST_PIXELS / factor,
+        small, angles_rad, small_column, times, volume=volume, least_pixels=LEAST_PIXELS / factor
     )
     if motion is None:
         return Geometry(tilt, None, turned_back, False)
-    better = motion.agreement[1] > motion.agreement[0]
-    motion = motion.scaled(factor)
-    return Geometry(tilt, motion, turned_back, better and motion.matters())
+    moves = motion.agreement[1] > motion.agreement[0] and motion.scaled(factor).matters()
+    if moves:
+        small, small_column = shifted_back(small, motion.shifts, 0.0), motion.column
+        volume = reconstruct(small, angles_rad, small_column)
+    lean = find_axis_lean(small, angles_rad, small_column, volume)
+    # Depths in a round field are half its radius, root mean square over the field and the angles.
+    pixels = 0.0 if lean is None else math.radians(abs(lean.lean_deg)) * columns / 4
+    shows = (
+        lean is not None
+        and pixels > LEAST_LEAN_PIXELS
+        and abs(lean.lean_deg) > LEAST_SIGMAS * lean.standard_error_deg
+    )
+    return Geometry(tilt, motion.scaled(factor), turned_back, moves, lean, shows)
+
+
+def geometry_bytes(shape: tuple[int, int], projections: int) -> int:
+    """Return an upper bound of what `find_geometry` allocates beside the projections.
+
+    Parameters
+    ----------
+    shape
+        (rows, columns) of a projection.
+    projections
+        How many there are.
+
+    Examples
+    --------
+    >>> round(geometry_bytes((128, 128), 141) / 1e6)
+    105
+    >>> round(geometry_bytes((1024, 1024), 1571) / 1e9, 1)
+    2.4
+    """
+    factor = _factor(shape)
+    rows, columns = shape[0] // factor, shape[1] // factor
+    stack, volume = projections * rows * columns * 4, rows * columns * columns * 4
+    return _STACKS * stack + _VOLUMES * volume + min(stack, DEFAULT_KEEP_LIMIT_BYTES)
+
+
+def _factor(shape: tuple[int, int]) -> int:
+    return math.ceil(max(shape) / WIDEST_PIXELS)
+
+
+def _binned(frames: NDArray[np.float32], factor: int) -> NDArray[np.float32]:
+    """Bin what is whole of the squares, some frames at a time: a scan may fill the memory."""
+    rows, columns = (size // factor for size in frames.shape[1:])
+    small = np.empty((len(frames), rows, columns), dtype=np.float32)
+    for start in range(0, len(frames), BATCH_FRAMES):
+        part = frames[start : start + BATCH_FRAMES, : rows * factor, : columns * factor]
+        small[start : start + BATCH_FRAMES] = bin_frames(part, factor)
+    return small
 
 
 def _tilt(

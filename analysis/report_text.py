@@ -372,6 +372,7 @@ def tomogram_facts(results: Json) -> list[Fact]:
             lambda t: format_estimate(t.get("rotation_center_column"), t.get("rotation_center_se")),
         ),
         ("Tilt of the axis", lambda t: _geometry(t, "tilt_deg", "tilt_se_deg", "°")),
+        ("Lean along the beam", lambda t: _geometry(t, "lean_deg", "lean_se_deg", "°")),
         ("Movement, rms", lambda t: _geometry(t, "motion_rms_um", "motion_rms_se_um", "µm")),
     )
     facts = [Fact(name, [show(t) for t in tomograms]) for name, show in wanted]

@@ -17,10 +17,10 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.ndimage import gaussian_filter
 
 from .filters import FilterName
-from .geometry import Geometry, find_geometry
+from .geometry import Geometry, find_geometry, geometry_bytes
 from .growing_volume import GrowingVolume
 from .jumps import Jump, likeliest_jump
-from .memory import DEFAULT_KEEP_LIMIT_BYTES
+from .memory import DEFAULT_KEEP_LIMIT_BYTES, available_bytes
 from .particles import measure_particles, measure_voids
 from .quality import signal_to_noise, transmission_statistics
 from .reconstruction import StreamingReconstruction
@@ -358,13 +358,20 @@ class TomogramAnalysis:
         if self._volume.outdated:
             self._rebuild(frames, views, angles_rad, center)
         geometry: Geometry | None = None
-        if self._correct_geometry and jump is None and measurable(angles_deg, self.shape[1]):
+        wanted = self._correct_geometry and jump is None and measurable(angles_deg, self.shape[1])
+        needed, free = geometry_bytes(self.shape, len(views)), available_bytes()
+        if wanted and needed > free:
+            notes.append(
+                f"tilt of the axis and movements of the sample were not looked for: that needs "
+                f"{needed / 1e9:.1f} GB of memory, and {free / 1e9:.1f} GB are free"
+            )
+        elif wanted:
             progress("looking for movements of the sample")
             # Of a large scan it is made again from binned frames.
             volume = self._volume.fine.volume if self._volume.coarse is None else None
             geometry = find_geometry(frames, angles_rad, center, times, volume)
+            notes += geometry.notes(self.pixel_um)
             if geometry.corrected:
-                notes += geometry.notes(self.pixel_um)
                 frames = geometry.correct(frames, out=frames)  # two of them might not fit
                 center = geometry.center(center)
                 self._unseen_pixels = geometry.unseen_pixels(self.shape[0])

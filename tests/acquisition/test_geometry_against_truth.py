@@ -1,4 +1,4 @@
-"""Tilt, drift and run-out of the simulated microscope come back from its frames."""
+"""Tilt, lean, drift and run-out of the simulated microscope come back from its frames."""
 
 from __future__ import annotations
 
@@ -79,6 +79,15 @@ def test_tilt_drift_and_run_out_come_back_with_all_else_on():
     assert motion.drift == pytest.approx(drift, abs=4 * motion.drift_error)
 
 
+def test_lean_along_the_beam_comes_back():
+    frames, angles, _ = scan(Imperfections(seed=2, axis_lean_deg=1.0))
+    found = find_geometry(frames, angles, find_center(frames, angles), np.arange(VIEWS))
+    assert found.lean is not None
+    assert found.lean_shows
+    assert found.lean.lean_deg == pytest.approx(1.0, abs=3 * found.lean.standard_error_deg)
+    assert not found.corrected
+
+
 def test_default_microscope_needs_no_correction():
     frames, angles, _ = scan(Imperfections(seed=2))
     found = find_geometry(frames, angles, find_center(frames, angles), np.arange(VIEWS))
@@ -87,3 +96,5 @@ def test_default_microscope_needs_no_correction():
     assert abs(found.tilt.tilt_deg) < 4 * found.tilt.standard_error_deg
     assert found.motion is not None
     assert found.motion.rms < 0.12
+    assert found.lean is not None
+    assert abs(found.lean.lean_deg) < 4 * found.lean.standard_error_deg

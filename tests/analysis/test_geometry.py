@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import tracemalloc
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from ellipsoid_phantom import Ellipsoid, project, voxelize
@@ -9,7 +12,7 @@ from scipy import ndimage
 
 from zoneplate.analysis import reconstruct
 from zoneplate.analysis.axis_tilt import find_axis_tilt, turned
-from zoneplate.analysis.geometry import find_geometry
+from zoneplate.analysis.geometry import find_geometry, geometry_bytes
 from zoneplate.analysis.motion import find_motion, shifted_back
 from zoneplate.analysis.projections import ReconstructionError
 from zoneplate.analysis.reprojection import reproject
@@ -172,6 +175,58 @@ def test_tilted_axis_is_made_upright(clean):
     )
     assert np.abs(after - smooth).mean() < 0.3 * np.abs(before - smooth).mean()
     assert any("tilted by 1." in note for note in found.notes(PIXEL_UM))
+
+
+def leaning(lean_deg: float) -> np.ndarray:
+    """What lies downstream is seen lower."""
+    lean, views = np.deg2rad(lean_deg), []
+    for angle in ANGLES:
+        moved = []
+        for body in powder():
+            x, y, z = body.center_um
+            depth = z * np.cos(angle) - x * np.sin(angle)
+            moved.append(replace(body, center_um=(x, y - depth * np.tan(lean), z)))
+        views.append(project(tuple(moved), np.array([angle]), SHAPE, PIXEL_UM, CENTER, 2)[0])
+    stack = np.stack(views)
+    return stack + np.random.default_rng(1).normal(0, 0.02, stack.shape).astype(np.float32)
+
+
+@pytest.mark.parametrize("lean_deg", [2.0, -3.0])
+def test_leaning_axis_is_told_and_not_corrected(lean_deg):
+    found = find_geometry(leaning(lean_deg), ANGLES, RotationCenter(CENTER, 0.05), times())
+    assert found.lean is not None
+    assert found.lean.lean_deg == pytest.approx(lean_deg, abs=3 * found.lean.standard_error_deg)
+    assert found.lean.standard_error_deg < 0.2 * abs(lean_deg)
+    assert found.lean_shows
+    assert not found.tilt_corrected
+    assert any("leans by" in note and "level" in note for note in found.notes(PIXEL_UM))
+    assert found.as_dict(PIXEL_UM)["lean_deg"] == pytest.approx(found.lean.lean_deg, abs=1e-5)
+
+
+def test_upright_axis_leans_by_nothing(clean):
+    found = find_geometry(clean, ANGLES, RotationCenter(CENTER, 0.01), times())
+    assert found.lean is not None
+    assert abs(found.lean.lean_deg) < 4 * found.lean.standard_error_deg
+    assert found.lean.standard_error_deg < 0.2
+    assert not found.lean_shows
+
+
+def test_memory_is_bounded_by_what_was_said(monkeypatch):
+    monkeypatch.setattr("zoneplate.analysis.geometry.WIDEST_PIXELS", 32)
+    shaken = shifted_back(
+        project(powder(), ANGLES, SHAPE, PIXEL_UM, CENTER, 1), -moved(1.0, 0), 0.0
+    )
+    place = RotationCenter(CENTER, 0.01)
+    find_geometry(shaken, ANGLES, place, times())  # compile, plan
+    tracemalloc.start()
+    try:
+        found = find_geometry(shaken, ANGLES, place, times())
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert found.motion is not None
+    needed = geometry_bytes(SHAPE, len(ANGLES))
+    assert 0.4 * needed < peak <= needed
 
 
 def test_nothing_to_go_by_is_none():

@@ -143,6 +143,17 @@ def test_sample_that_moves_is_followed_if_asked(frames, kept):
     assert np.abs(right - still).max() < 0.5 * np.abs(wrong - still).max()
 
 
+def test_movements_are_not_looked_for_where_memory_is_short(frames, monkeypatch):
+    analysis = analysis_of(frames)
+    feed(analysis, frames)
+    monkeypatch.setattr("zoneplate.analysis.tomogram.available_bytes", lambda: 1_000_000)
+    tomogram = analysis.finish()
+    assert tomogram.geometry is None
+    (said,) = (note for note in tomogram.warnings if "were not looked for" in note)
+    assert "0.0 GB are free" in said
+    assert not tomogram.particles.empty
+
+
 def test_rings_of_an_uneven_camera_are_removed_if_asked(frames, kept):
     angles, counts, flats, darks = frames
     uneven = 1 + 0.1 * np.random.default_rng(8).normal(size=COLUMNS)
