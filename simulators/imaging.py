@@ -26,7 +26,8 @@ from zoneplate.devices.configuration import InstrumentConfiguration
 from zoneplate.devices.optics import ZonePlate, wavelength_um
 
 from .imperfections import Imperfections
-from .projection import Image, Position, SpecimenProjector, View, box_average, oversampling
+from .projection import Image, Position, SpecimenProjector, View, oversampling
+from .projection_kernels import box_average
 from .specimen import Specimen
 from .threads import thread_count
 

@@ -9,7 +9,8 @@ import pytest
 
 from zoneplate.simulators.materials import NMC811, attenuation_per_um
 from zoneplate.simulators.powders import nmc622
-from zoneplate.simulators.projection import SpecimenProjector, View, box_average, oversampling
+from zoneplate.simulators.projection import SpecimenProjector, View, oversampling
+from zoneplate.simulators.projection_kernels import box_average
 from zoneplate.simulators.specimen import Particle, Specimen, Support, Void
 from zoneplate.simulators.truth import rasterize
 
