@@ -15,6 +15,7 @@ from markupsafe import Markup
 from matplotlib.colors import to_hex
 
 from . import report_pictures as pictures
+from . import report_sentences as sentences
 from . import report_tables as more
 from . import report_text as text
 from .figures_style import VOID
@@ -101,13 +102,13 @@ def write_report(
     page = environment.get_template("report.html").render(
         sample=str(results.get("sample") or "Unnamed sample"),
         created=format_date(results.get("created")),
-        measured=text.measured_sentence(results),
+        measured=sentences.measured_sentence(results),
         has_truth=bool(results.get("truth")),
         verdict=verdict_text(results),
         verdict_pictures=[pictures.picture(*one) for one in verdict_figures(results)],
         data=json_for_page(results),
         cards=text.cards(results),
-        warnings=text.warnings(results, _notes(mosaic, regions)),
+        warnings=sentences.warnings(results, _notes(mosaic, regions)),
         count_particles=_count(results, "particles"),
         count_voids=_count(results, "voids"),
         particle_rows=text.table_one(results, "particles"),
@@ -139,9 +140,9 @@ def write_report(
         facts=text.tomogram_facts(results),
         many_tomograms=len(results.get("tomograms") or []) > 1,
         timing=text.timing_facts(results),
-        limit=text.detection_limit(results),
-        interval_method=text.interval_method(results),
-        area_text=text.area_definition(results),
+        limit=sentences.detection_limit(results),
+        interval_method=sentences.interval_method(results),
+        area_text=sentences.area_definition(results),
         provenance=text.provenance(results),
     )
     unfinished = target.with_name(f".{target.name}.part")

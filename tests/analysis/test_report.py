@@ -10,7 +10,8 @@ from volume_scene import radii_table, tables, volume_view
 
 from zoneplate.analysis.mosaic import stitch
 from zoneplate.analysis.report import RadiographSeries, write_report
-from zoneplate.analysis.report_text import STUDY, cards, dead_volume_rows, table_one, warnings
+from zoneplate.analysis.report_sentences import warnings
+from zoneplate.analysis.report_text import STUDY, cards, dead_volume_rows, table_one
 
 VOID_TAGS = {"meta", "link", "img", "br", "input"}
 
