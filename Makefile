@@ -52,7 +52,7 @@ soak: $(VENV)/.ready-for-tests  ## 200 lots with faults, killed analyses and vie
 	$(BIN)/python benchmarks/soak.py --lots 200
 
 server-cycles: $(VENV)/.ready-for-tests  ## start and stop the EPICS server 20 times
-	ZONEPLATE_SERVER_CYCLES=20 $(BIN)/python -m pytest -q tests/simulators/test_ioc.py -k starting_and_stopping
+	ZONEPLATE_SERVER_CYCLES=20 $(BIN)/python -m pytest -q tests/simulators/test_ioc_process.py -k starting_and_stopping
 
 lint: $(VENV)/.ready-for-tests  ## style and layers
 	$(BIN)/ruff check .

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
-import socket
 import subprocess
 import sys
 import time
@@ -27,21 +25,16 @@ from ophyd.areadetector.plugins import HDF5Plugin_V34, ImagePlugin_V34, StatsPlu
 from ophyd.areadetector.trigger_mixins import SingleTrigger
 from ophyd.utils import LimitError
 
-from zoneplate.devices import AcquisitionError, ConfigurationError
-from zoneplate.devices.epics_environment import free_port, use_simulated_servers
+from zoneplate.devices.epics_environment import use_simulated_servers
 from zoneplate.simulators import Particle, Specimen
 from zoneplate.simulators.ioc import ServerProcess
 from zoneplate.simulators.ioc.ophyd_pvs import declared_pvs
-from zoneplate.simulators.ioc.pacing import ClientPacing
-from zoneplate.simulators.ioc.server import ServerOptions
 
 PREFIX = "ZPI:"
 NMC622 = "LiNi0.6Mn0.2Co0.2O2@4.77"
 MOTOR = f"{PREFIX}Stage:Theta"
 X = f"{PREFIX}Stage:X"
 TIMEOUT_S = 10.0
-CYCLES = int(os.environ.get("ZONEPLATE_SERVER_CYCLES", "2"))
-"""Start/stop cycles, of some 5 s each; `make server-cycles` runs 20."""
 
 
 @pytest.fixture(scope="module")
@@ -460,124 +453,3 @@ def test_motor_of_ophyd_async_moves_and_refuses(server):
     assert float(readback) == pytest.approx(20.0, abs=0.02)
     assert refused == "refused"
     assert get(f"{MOTOR}.RBV") == pytest.approx(20.0, abs=0.02)
-
-
-# Starting and stopping
-
-
-def listening(port: int) -> set[str]:
-    """Return the local addresses (hexadecimal) that somebody has bound at this port."""
-    found: set[str] = set()
-    for table in ("tcp", "udp", "tcp6", "udp6"):
-        for line in Path(f"/proc/net/{table}").read_text().splitlines()[1:]:
-            address, local_port = line.split()[1].split(":")
-            connected = line.split()[2].rsplit(":", 1)[1] != "0000"
-            if int(local_port, 16) == port and not connected:
-                found.add(address)
-    return found
-
-
-needs_proc = pytest.mark.skipif(
-    not Path("/proc/net/udp").exists(), reason="only Linux lists its sockets in /proc"
-)
-
-
-@needs_proc
-def test_server_listens_on_loopback_only(server):
-    assert listening(server.port) == {"0100007F"}
-
-
-@needs_proc
-def test_starting_and_stopping_leaves_no_process_port_or_file(tmp_path, specimen):
-    for cycle in range(CYCLES):
-        folder = tmp_path / str(cycle)
-        process = ServerProcess(prefix="ZPC:", directory=folder, specimen=specimen)
-        assert listening(process.port)
-        assert process.stop() == 0
-        assert not Path(f"/proc/{process.pid}").exists()
-        assert not listening(process.port)
-        assert list(folder.rglob("*")) == []
-
-
-def test_taken_port_is_an_error_that_says_so():
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        taken.listen()
-        port = taken.getsockname()[1]
-        command = [sys.executable, "-m", "zoneplate.simulators.ioc", f"--port={port}"]
-        ended = subprocess.run(
-            command, capture_output=True, text=True, timeout=60, stdin=subprocess.PIPE, check=False
-        )
-    assert ended.returncode == 1
-    assert f"port {port} cannot be used" in ended.stderr
-    assert ended.stdout == ""
-
-
-@pytest.mark.parametrize(
-    ("changes", "told"),
-    [({"port": 5064}, "real instruments"), ({"interface": "0.0.0.0"}, "other machines")],
-)
-def test_what_could_be_taken_for_a_real_instrument_needs_a_word(tmp_path, changes, told):
-    options = {"prefix": "A:", "port": 0, "interface": "127.0.0.1", "beacon_port": 0}
-    options |= {"directory": tmp_path}
-    with pytest.raises(ConfigurationError, match=told):
-        ServerOptions(**(options | changes)).check()
-    ServerOptions(**(options | changes), exposed=True).check()
-
-
-def test_free_port_is_no_default_port():
-    assert free_port() not in (5064, 5065)
-
-
-def test_server_that_cannot_start_says_why(capfd):
-    with pytest.raises(AcquisitionError, match="did not start"):
-        ServerProcess(specimen="nowhere.csv")
-    assert "nowhere.csv" in capfd.readouterr().err
-
-
-def test_real_time_takes_its_time_and_sigterm_ends_it(specimen):
-    with ServerProcess(
-        prefix="ZPT:", speed=1.0, port=use_simulated_servers()[0], specimen=specimen
-    ) as process:
-        assert process.directory.is_dir()
-        seen: list[float] = []
-        name = "ZPT:Stage:X"
-        readback = epics.PV(f"{name}.RBV", callback=lambda value, **_: seen.append(value))
-        assert readback.wait_for_connection(timeout=TIMEOUT_S)
-        begin = time.monotonic()
-        put(name, 200.0)
-        # 200 um at 500 um/s, 0.1 s to accelerate, 0.1 s to settle
-        assert time.monotonic() - begin == pytest.approx(0.6, abs=0.3)
-        assert len({round(value, 3) for value in seen}) > 3  # it was seen on its way
-        os.kill(process.pid, signal.SIGTERM)
-        deadline = time.monotonic() + TIMEOUT_S
-        while process.running and time.monotonic() < deadline:
-            time.sleep(0.02)
-        assert not process.running
-        assert not process.directory.exists()  # it was the server's own
-
-
-# Pacing, without a server
-
-
-def test_time_stands_still_for_a_grace_after_a_write_and_a_hold():
-    pacing = ClientPacing()
-    assert pacing.delay_s() == 0.0
-    pacing.written()
-    assert 0 < pacing.delay_s() <= 0.01
-    pacing.hold(5.0)
-    assert 4 < pacing.delay_s() <= 5.0
-
-
-def test_time_passes_at_once_for_a_leader_that_has_heard_all_news():
-    woken: list[bool] = []
-    pacing = ClientPacing(lambda: woken.append(True))
-    pacing.hold(5.0)
-    number = pacing.begin_news()
-    assert pacing.delay_s() is None
-    pacing.end_news()
-    pacing.go(number - 1)
-    assert pacing.delay_s() > 0.1
-    pacing.go(number)
-    assert pacing.delay_s() == 0.0
-    assert woken
