@@ -4,6 +4,11 @@ Watershed on the Euclidean distance map, from peaks that survive two geometric t
 of the SNOW algorithm (Gostick 2017, doi:10.1103/PhysRevE.96.023307): the peaks must be further
 apart than the larger inscribed sphere reaches, and there must be a neck between them. Internal
 voids have to be filled first: with a void inside, a quarter of the single particles survive.
+
+A hollow that is open to the outside through a crack is no internal void, and the distance map of
+a shell is a ridge with many peaks. So a piece of solid that would be cut is looked at again: its
+hollow is filled where a ball of half the crack's width cannot leave it, and where the straight
+way between two peaks leaves the solid, the neck is looked for on the widest way around.
 """
 
 from __future__ import annotations
@@ -17,6 +22,7 @@ from scipy import ndimage
 from skimage.segmentation import watershed
 
 from .morphology import grown
+from .workers import available_threads
 
 DISTANCE_SMOOTHING_VOXELS = 0.4
 """Takes out the staircase of the distance map, keeps necks (SNOW's own default)."""
@@ -36,6 +42,11 @@ MAXIMUM_NECK_SHARE = 0.85
 Two equal spheres overlapping by 15 % of their diameters have 0.53, spheres of 1:2 have 0.73; the
 bumps of one rough or elongated particle have more than 0.9.
 """
+LEAST_HOLLOW_SHARE = 0.4
+"""Inscribed radius of a hollow over that of the solid around it. Of the pore between four equal
+spheres that touch each other it is 0.22: that stays empty."""
+CRACK_RADII_VOXELS = (1.0, 2.0, 3.0, 4.0)
+"""Half widths of cracks behind which a hollow is looked for, one after the other."""
 
 
 def split_touching(mask: NDArray[np.bool_]) -> tuple[NDArray[np.int32], NDArray[np.bool_]]:
@@ -75,28 +86,79 @@ def split_touching(mask: NDArray[np.bool_]) -> tuple[NDArray[np.int32], NDArray[
         return labels, np.array(split)
     material = grown(ndimage.find_objects(mask.astype(np.uint8))[0], 1, mask.shape)
     inside = np.ascontiguousarray(mask[material])
-    distance = edt.edt(inside, black_border=False)
-    smooth = np.asarray(
-        ndimage.gaussian_filter(distance, DISTANCE_SMOOTHING_VOXELS), dtype=np.float32
-    )
-    smooth[~inside] = 0
+    distance, smooth = _distances(inside)
     owners = labels[material]
     peaks = _peaks(smooth, distance)
     peak_owner = owners[tuple(peaks.T)] if len(peaks) else np.zeros(0, dtype=np.int32)
     crowded = np.flatnonzero(np.bincount(peak_owner, minlength=count + 1) > 1)
     boxes = cc3d.statistics(owners)["bounding_boxes"] if crowded.size else []
     for owner in crowded:
-        kept = _prune(peaks[peak_owner == owner], distance)
-        if len(kept) < 2:
-            continue
-        box = boxes[owner]
-        pieces = _flood(smooth[box], owners[box] == owner, kept - [side.start for side in box])
+        box = grown(boxes[owner], 1, owners.shape)
         part = owners[box]
-        for piece in range(2, len(kept) + 1):
-            split.append(True)
-            part[pieces == piece] = len(split) - 1
-        split[owner] = True
+        own = part == owner
+        inner = np.where(own, distance[box], np.float32(0))
+        kept = _prune(peaks[peak_owner == owner] - [side.start for side in box], inner)
+        if len(kept) > 1:
+            kept, surface = _without_hollow(own, kept, inner, smooth[box])
+            pieces = _flood(surface, surface > 0, kept)[own]
+            # One that lies in the hollow alone is none.
+            found = np.flatnonzero(np.bincount(pieces)[1:]) + 1
+            numbers = np.full(len(kept) + 1, owner)
+            for piece in found[1:]:
+                split.append(True)
+                numbers[piece] = len(split) - 1
+            part[own] = numbers[pieces]
+            split[owner] = len(found) > 1
     return labels, np.array(split)
+
+
+def _distances(solid: NDArray[np.bool_]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Distance of each voxel of the solid to its surface, and the same smoothed."""
+    distance = edt.edt(solid, black_border=False, parallel=available_threads())
+    smooth = np.asarray(
+        ndimage.gaussian_filter(distance, DISTANCE_SMOOTHING_VOXELS), dtype=np.float32
+    )
+    smooth[~solid] = 0
+    return distance, smooth
+
+
+def _without_hollow(
+    own: NDArray[np.bool_],
+    kept: NDArray[np.intp],
+    distance: NDArray[np.float32],
+    smooth: NDArray[np.float32],
+) -> tuple[NDArray[np.intp], NDArray[np.float32]]:
+    """Look again at a piece of solid that would be cut: it may be a shell that is open.
+
+    Returns the peaks that are left and the smoothed distance map to flood from them.
+    """
+    pocket = _pocket(own, distance)
+    if pocket is not None:
+        solid = own | pocket
+        distance, smooth = _distances(solid)
+        kept = _prune(_peaks(smooth, distance), distance)
+    if len(kept) > 1:
+        kept = _prune(kept, distance, around=True)
+    return kept, smooth
+
+
+def _pocket(own: NDArray[np.bool_], distance: NDArray[np.float32]) -> NDArray[np.bool_] | None:
+    """Return the hollow of a piece of solid that opens to the outside through a crack only.
+
+    That is where a ball of half the crack's width cannot come from outside. None without one.
+    """
+    empty = edt.edt(~own, black_border=False, parallel=available_threads())
+    least = LEAST_HOLLOW_SHARE * float(distance.max())
+    for radius in CRACK_RADII_VOXELS:
+        wide = empty > radius
+        regions = cc3d.connected_components(np.pad(wide, 1, constant_values=True), connectivity=6)
+        enclosed = wide & (regions != regions[0, 0, 0])[1:-1, 1:-1, 1:-1]
+        if not (enclosed & (empty >= max(least, radius + 1))).any():
+            continue
+        near = edt.edt(~enclosed, black_border=False, parallel=available_threads())
+        closed = edt.edt(~wide, black_border=False, parallel=available_threads()) > radius
+        return ~own & ((near <= radius) | (closed & (near <= 2 * radius + 2)))
+    return None
 
 
 def _peaks(smooth: NDArray[np.float32], distance: NDArray[np.float32]) -> NDArray[np.intp]:
@@ -109,21 +171,19 @@ def _peaks(smooth: NDArray[np.float32], distance: NDArray[np.float32]) -> NDArra
     return where[first]
 
 
-def _prune(peaks: NDArray[np.intp], distance: NDArray[np.float32]) -> NDArray[np.intp]:
-    """Keep the peaks that are centres of particles of their own, largest first."""
+def _prune(
+    peaks: NDArray[np.intp], distance: NDArray[np.float32], *, around: bool = False
+) -> NDArray[np.intp]:
+    """Keep the peaks that are centres of particles of their own, largest first.
+
+    `distance` is that of the piece of solid that they lie in, and 0 elsewhere. With `around` the
+    widest way around a hollow counts.
+    """
     radius = distance[tuple(peaks.T)]
     order = np.argsort(-radius, kind="stable")
-    return peaks[
-        _distinct_peaks(
-            peaks,
-            radius,
-            order,
-            distance,
-            MINIMUM_PEAK_SEPARATION,
-            MAXIMUM_NECK_SHARE,
-            SMALL_PEAK_RADIUS_VOXELS,
-        )
-    ]
+    limits = (MINIMUM_PEAK_SEPARATION, MAXIMUM_NECK_SHARE, SMALL_PEAK_RADIUS_VOXELS)
+    tree = _flood_tree(distance if around else distance[:0])
+    return peaks[_distinct_peaks(peaks, radius, order, distance, *limits, *tree)]
 
 
 @njit(cache=True, nogil=True)
@@ -135,9 +195,14 @@ def _distinct_peaks(
     separation: float,
     neck_share: float,
     small: float,
+    parent: NDArray[np.int32],
+    joined: NDArray[np.float32],
+    number_of: NDArray[np.int32],
 ) -> NDArray[np.int64]:  # pragma: no cover - compiled
     """Return which peaks lie apart from every larger one that was kept, behind a narrow neck.
 
+    The neck is looked for on the straight way. Where that leaves the solid it may cross the
+    hollow of an open shell: then the widest way around it counts, if there is a flood tree.
     Compiled, because a noisy volume has thousands of peaks in one connected piece.
     """
     kept = np.empty(len(peaks), dtype=np.int64)
@@ -158,22 +223,92 @@ def _distinct_peaks(
                 break
             widest_neck = neck_share * min(radius[candidate], radius[other])
             steps = 2 * int(np.ceil(apart))
-            narrow = False
+            neck = np.float32(np.inf)
             for step in range(steps + 1):
                 way = step / steps
                 y = int(np.rint(peaks[candidate, 0] + way * step_y))
                 z = int(np.rint(peaks[candidate, 1] + way * step_z))
                 x = int(np.rint(peaks[candidate, 2] + way * step_x))
-                if distance[y, z, x] <= widest_neck:
-                    narrow = True
-                    break
-            if not narrow:
+                neck = min(neck, distance[y, z, x])
+            if neck == 0 and len(parent) > 0:
+                neck = _saddle(
+                    number_of[peaks[candidate, 0], peaks[candidate, 1], peaks[candidate, 2]],
+                    number_of[peaks[other, 0], peaks[other, 1], peaks[other, 2]],
+                    parent,
+                    joined,
+                )
+            if neck > widest_neck:
                 own = False
                 break
         if own:
             kept[count] = candidate
             count += 1
     return kept[:count]
+
+
+@njit(cache=True, nogil=True)
+def _saddle(
+    first: int, second: int, parent: NDArray[np.int32], joined: NDArray[np.float32]
+) -> np.float32:  # pragma: no cover - compiled
+    """Distance to the surface at the narrowest place of the widest way between two voxels."""
+    level = np.float32(np.inf)
+    while first != second:
+        # Up from whichever was joined to its parent earlier, at the larger distance.
+        if joined[first] >= joined[second]:
+            level, first = joined[first], parent[first]
+        else:
+            level, second = joined[second], parent[second]
+        if level < 0:
+            return np.float32(0)
+    return level
+
+
+def _flood_tree(
+    distance: NDArray[np.float32],
+) -> tuple[NDArray[np.int32], NDArray[np.float32], NDArray[np.int32]]:
+    """Join the voxels of a solid from its innermost outwards.
+
+    Returns the parent of each voxel, the distance at which they were joined (-1 for roots), and
+    the numbers of the voxels in the box.
+    """
+    where = np.flatnonzero(distance)
+    order = where[np.argsort(-distance.ravel()[where], kind="stable")]
+    number_of = np.full(distance.shape, -1, dtype=np.int32)
+    number_of.ravel()[order] = np.arange(len(order), dtype=np.int32)
+    places = np.stack(np.unravel_index(order, distance.shape), axis=1).astype(np.int32)
+    return *_joined(places, number_of, distance.ravel()[order]), number_of
+
+
+@njit(cache=True, nogil=True)
+def _joined(
+    places: NDArray[np.int32], number_of: NDArray[np.int32], level: NDArray[np.float32]
+) -> tuple[NDArray[np.int32], NDArray[np.float32]]:  # pragma: no cover - compiled
+    count = len(places)
+    parent = np.arange(count).astype(np.int32)
+    joined = np.full(count, np.float32(-1))
+    size = np.ones(count, dtype=np.int32)
+    rows, depth, columns = number_of.shape
+    for n in range(count):
+        y, z, x = places[n]
+        for p in range(max(y - 1, 0), min(y + 2, rows)):
+            for q in range(max(z - 1, 0), min(z + 2, depth)):
+                for r in range(max(x - 1, 0), min(x + 2, columns)):
+                    m = number_of[p, q, r]
+                    if m < 0 or m >= n:
+                        continue
+                    # The smaller tree goes below the larger one, so that ways up stay short.
+                    a, b = n, m
+                    while parent[a] != a:
+                        a = parent[a]
+                    while parent[b] != b:
+                        b = parent[b]
+                    if a == b:
+                        continue
+                    if size[a] > size[b]:
+                        a, b = b, a
+                    parent[a], joined[a] = b, level[n]
+                    size[b] += size[a]
+    return parent, joined
 
 
 def _flood(

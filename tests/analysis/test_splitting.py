@@ -3,6 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from phantoms import Ellipsoid, grey_volume, mask_of, sphere
+from scipy import ndimage
 from scipy.spatial.transform import Rotation
 
 from zoneplate.analysis.segmentation import segment
@@ -138,3 +139,51 @@ def test_empty_and_full_masks_pass(fill):
     labels, split = split_touching(np.full((5, 6, 7), fill))
     assert labels.max() == int(fill)
     assert len(split) == labels.max() + 1
+
+
+def open_shell(
+    radius: float, wall: float, crack: float, *, seed: int, blur: float = 0.76, noise: float = 0.1
+) -> np.ndarray:
+    """Hollow ball with a crack from outside into its hollow; half of the seeds: a round hole."""
+    rng = np.random.default_rng(seed)
+    size, samples = int(2 * radius + 14), 3
+    axis = (np.arange(size * samples) + 0.5) / samples - size / 2
+    offsets = np.meshgrid(*(axis - shift for shift in rng.uniform(-0.5, 0.5, 3)), indexing="ij")
+    turn = Rotation.random(rng=rng).as_matrix()
+    outwards, across, along = (
+        sum(a * b for a, b in zip(way, offsets, strict=True)) for way in turn
+    )
+    distance = np.sqrt(sum(offset**2 for offset in offsets))
+    solid = (distance <= radius) & (distance > radius - wall)
+    if seed % 2:
+        solid &= (outwards < 0) | (across**2 + along**2 > (crack / 2) ** 2)
+    else:
+        squares = (((outwards - radius) ** 2 + along**2) / radius**2, (2 * across / crack) ** 2)
+        solid &= sum(squares) > 1
+    share = solid.reshape(size, samples, size, samples, size, samples).mean(axis=(1, 3, 5))
+    grey = ndimage.gaussian_filter(share, blur) + rng.normal(0, noise, share.shape)
+    return (0.044 * grey).astype(np.float32)
+
+
+@pytest.mark.parametrize("crack", [2.5, 4, 6])
+@pytest.mark.parametrize(("radius", "wall"), [(8, 2.5), (12, 3.5), (12, 5), (16, 3)])
+def test_open_shell_is_one_particle(radius, wall, crack):
+    """Straight between two places of a shell lies its hollow, which is no neck."""
+    for seed in range(2):
+        found = segment(open_shell(radius, wall, crack, seed=seed), 0.5, field_radius_um=100)
+        assert found.particles.max() == 1
+        assert not found.split.any()
+
+
+def test_open_shell_is_cut_from_what_it_touches():
+    shell = open_shell(12, 4, 4, seed=2)
+    size = len(shell)
+    for step in (-1, 1):
+        middle = (size / 2 - 0.5, size / 2 - 0.5, size / 2 - 0.5 + step * 20.5)
+        other = grey_volume((size, size, size + 60), [sphere((*middle[:2], middle[2] + 30), 9.0)])
+        other[:, :, 30:-30] += shell
+        found = segment(other, 0.5, field_radius_um=100)
+        sizes = np.sort(np.bincount(found.particles.ravel())[1:])
+        assert len(sizes) == 2
+        assert found.split[1:].all()
+        assert sizes[0] == pytest.approx(4 / 3 * np.pi * 9**3, rel=0.1)
