@@ -17,6 +17,8 @@ PROBABLE = (0.02, 0.98)
 
 LEAST_ROWS = 16
 """Fewer rows of a volume are not worth a thread."""
+FIRST_ROOM = 2**14
+"""Boundary points for which there is room at first; it doubles when they are more."""
 FARTHEST = np.float32(1e9)
 
 Floats = NDArray[np.float64]
@@ -40,6 +42,22 @@ def mean_cubes(support: Singles, steepness: Singles) -> Floats:  # pragma: no co
                 nearest = distance if distance < nearest else nearest
             cubes += np.float64(nearest) ** 3
         result[n] = cubes / total
+    return result
+
+
+@njit(cache=True, nogil=True, fastmath=True)
+def products(values: Floats, matrix: Floats) -> Floats:  # pragma: no cover - compiled
+    """Multiply many short rows by a matrix.
+
+    Not by BLAS: its threads go on spinning for some time after each call and take the cores from
+    the kernels that follow.
+    """
+    result = np.zeros((len(values), matrix.shape[1]))
+    for n in range(len(values)):
+        for k in range(matrix.shape[0]):
+            value = values[n, k]
+            for m in range(matrix.shape[1]):
+                result[n, m] += value * matrix[k, m]
     return result
 
 
@@ -131,13 +149,7 @@ def boundary_points(
     """
     arguments = (share, owner, labels, core, level.astype(np.float32), touching)
 
-    def walk(start: int, stop: int) -> tuple[Labels, Floats]:
-        room = _walk(*arguments, start, stop, np.empty((0, 2), np.int32), np.empty((0, 3)))
-        whose, points = np.empty((room, 2), dtype=np.int32), np.empty((room, 3))
-        _walk(*arguments, start, stop, whose, points)
-        return whose, points
-
-    parts = in_parts(walk, len(owner), LEAST_ROWS)
+    parts = in_parts(lambda a, b: _walk(*arguments, a, b), len(owner), LEAST_ROWS)
     whose, points = (np.concatenate(part) for part in zip(*parts, strict=True))
     contact = whose[:, 1] != 0
     pairs, member, size = np.unique(
@@ -213,16 +225,14 @@ def _walk(
     touching: Flags,
     start: int,
     stop: int,
-    whose: Labels,
-    points: Floats,
-) -> int:  # pragma: no cover - compiled
-    """Write the points and return their number; count only when there is no room.
+) -> tuple[Labels, Floats]:  # pragma: no cover - compiled
+    """Return the points, and beside the object of each the one that it touches there.
 
-    Beside the object of a point stands the one that it touches there: 0 for none, negative away
-    from the rim of the contact.
+    That is 0 for none, and negative away from the rim of the contact.
     """
     shape = share.shape
-    count, room = 0, len(whose)
+    whose, points = np.empty((FIRST_ROOM, 2), dtype=np.int32), np.empty((FIRST_ROOM, 3))
+    count = 0
     for y in range(start, stop):
         for z in range(shape[1]):
             for x in range(shape[2]):
@@ -262,13 +272,15 @@ def _walk(
                                 along = _crossing(value, share[p, q, r], surface)
                         elif not _beside(labels, y, z, x, 0):
                             other = -other
-                    if room:
-                        whose[count, 0], whose[count, 1] = n, other
-                        points[count, 0] = y + along * (p - y)
-                        points[count, 1] = z + along * (q - z)
-                        points[count, 2] = x + along * (r - x)
+                    if count == len(whose):
+                        whose = np.concatenate((whose, np.empty_like(whose)))
+                        points = np.concatenate((points, np.empty_like(points)))
+                    whose[count, 0], whose[count, 1] = n, other
+                    points[count, 0] = y + along * (p - y)
+                    points[count, 1] = z + along * (q - z)
+                    points[count, 2] = x + along * (r - x)
                     count += 1
-    return count
+    return whose[:count], points[:count]
 
 
 @njit(cache=True, nogil=True)

@@ -31,6 +31,7 @@ from .caliper_kernels import (
     boundary_points,
     mean_cubes,
     nearest,
+    products,
     support_functions,
     touching_objects,
 )
@@ -45,6 +46,8 @@ GRAZING = 0.05
 """Cosine below which a plane is taken not to bound a ray."""
 NEVER = 1e6
 """What stands for one over such a cosine."""
+LEAST_OBJECTS = 64
+"""Fewer are not worth a thread."""
 LARGEST_SHIFT = 0.15
 """Share of the distance to the surface that the blur may have moved it; beyond, it hides it."""
 
@@ -265,13 +268,16 @@ def blur_shift(moments: Moments, blur: float) -> Floats:
     """
     spread = directions()
     squares = np.square(np.maximum(moments.semi_axes, 1.0))
-    along = np.square(np.einsum("nkj,dj->nkd", moments.directions, spread))
-    height = np.sqrt(np.einsum("nk,nkd->nd", squares, along))
-    reach = np.einsum("nk,nkd->nd", squares**2, along) / height**2
+    along = np.square(moments.directions @ spread.T)
+    weighted = squares[:, :, None] * along
+    square = weighted[:, 0] + weighted[:, 1] + weighted[:, 2]
+    height = np.sqrt(square)
+    weighted *= squares[:, :, None]
+    reach = (weighted[:, 0] + weighted[:, 1] + weighted[:, 2]) / square
     determinant = squares.prod(axis=1, keepdims=True)
-    curvature = height**3 * (squares.sum(axis=1, keepdims=True) - reach) / determinant
+    curvature = square * height * (squares.sum(axis=1, keepdims=True) - reach) / determinant
     # Area of the surface per solid angle of its normals: one over the Gauss curvature.
-    area = determinant / height**4
+    area = determinant / square**2
     mean = (curvature * area).sum(axis=1, keepdims=True) / area.sum(axis=1, keepdims=True)
     limit = LARGEST_SHIFT * height
     return np.clip(blur**2 / 2 * (curvature - mean), -limit, limit)
@@ -295,7 +301,10 @@ def smoothed(support: Floats, noise: Floats) -> tuple[Floats, Floats]:
         What was kept of the difference: 0 for a noisy sphere, 1 for a box without noise.
     """
     basis, inverse = _harmonics()
-    smooth = (support @ inverse) @ basis
+    parts = in_parts(
+        lambda a, b: products(products(support[a:b], inverse), basis), len(support), LEAST_OBJECTS
+    )
+    smooth = np.concatenate(parts)
     rest = support - smooth
     variance = np.square(rest).mean(axis=1)
     with np.errstate(invalid="ignore", divide="ignore"):
@@ -337,7 +346,7 @@ def _harmonics() -> tuple[Floats, Floats]:
         if sum(power) in (ORDER - 1, ORDER)  # on the sphere these span all lower orders too
     ]
     basis = np.stack([np.prod(directions() ** power, axis=1) for power in powers])
-    return basis, np.linalg.pinv(basis)
+    return basis, np.ascontiguousarray(np.linalg.pinv(basis))
 
 
 @lru_cache(maxsize=1)

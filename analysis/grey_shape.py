@@ -26,6 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .calipers import Calipers, measure_calipers, no_calipers
+from .grey_edges import core_sums, enclosing_levels, gathered, put_back, sorted_voxels
 from .grey_kernels import (
     SMOOTHING_VOXELS,
     TRUNCATION_VOXELS,
@@ -206,8 +207,8 @@ class _Edges:
     share: Floats
     smooth: Floats
     gradient: Floats
-    core: Floats
     background: Floats
+    core: Floats
     solid: Floats
     solid_noise: Floats
     noise: float
@@ -227,7 +228,9 @@ class _Edges:
         contrast = self.solid[owner] - self.background
         smooth = (self.smooth - self.background) / contrast
         gradient = np.maximum(self.gradient / contrast, FAINTEST_SLOPE)
-        level = self._levels(volume, smooth, gradient, count)
+        level = enclosing_levels(
+            owner, smooth, gradient, self.core, volume, LEVEL_RANGE, BISECTIONS
+        )
         radius = np.cbrt(np.maximum(volume, 0) * 3 / (4 * np.pi))
         blur = _blur(smooth, gradient, radius[owner])
         width = _window_width(level)
@@ -250,23 +253,13 @@ class _Edges:
     def calipers(self, surface: _Surface, labels: Labels, moments: Moments) -> Calipers:
         contrast = self.solid[self.owner] - self.background
         share = self.field
-        share[self.where] = (self.smooth - self.background) / contrast
+        put_back(self.where, (self.smooth - self.background) / contrast, share)
         blur = surface.blur
         noise = self.gradient_noise * np.sqrt(2) * SMOOTHING_VOXELS * np.sqrt(2 * np.pi) * blur
         return measure_calipers(
             share, self.grown, labels, self.inside, surface.level, moments,
             radius=surface.radius, blur=blur, point_noise=noise,
         )  # fmt: skip
-
-    def _levels(self, volume: Floats, smooth: Floats, gradient: Floats, count: int) -> Floats:
-        """Find the level at which the smoothed surface encloses each object's volume."""
-        low, high = np.full(count + 1, LEVEL_RANGE[0]), np.full(count + 1, LEVEL_RANGE[1])
-        for _ in range(BISECTIONS):
-            level = (low + high) / 2
-            filling = np.clip(0.5 + (smooth - level[self.owner]) / gradient, 0, 1)
-            larger = self.core + _sums(self.owner, filling, count) > volume
-            low, high = np.where(larger, level, low), np.where(larger, high, level)
-        return (low + high) / 2
 
 
 def _edges(
@@ -277,50 +270,46 @@ def _edges(
         inside = pool.submit(grown_labels, (labels == 0).astype(np.int32), INNER_STEPS)
         smooth, gradient = smoothed_with_gradient(share)
     (owner, outer), (_, inner) = outside.result(), inside.result()
-    core = (labels > 0) & (inner == 0)
-    edge = (owner > 0) & (outer <= OUTER_STEPS) & ~core
-    empty = (owner == 0) | (outer > OUTER_STEPS)
-    if allowed is not None:
-        edge &= allowed
-        empty &= allowed
+    everywhere = np.empty((0, 0, 0), dtype=bool)
+    edge, core, empty, quiet = sorted_voxels(
+        labels,
+        owner,
+        outer,
+        inner,
+        everywhere if allowed is None else np.ascontiguousarray(allowed),
+        gradient,
+        OUTER_STEPS,
+    )
     background = local_background(share, empty)
-    solid, solid_se = _solid_levels(share, labels, core, count, noise, background)
-    away = (owner == 0) if allowed is None else allowed & (owner == 0)
-    quiet = gradient[away]
+    size, total = core_sums(labels, core, share, count)
+    solid, solid_se = _solid_levels(size, total, noise, background)
+    whose, *values = gathered(
+        edge, owner, share, smooth, gradient, background.level, background.layers
+    )
     return _Edges(
-        where=edge,
-        grown=np.where(edge | (labels > 0), owner, 0),
-        inside=core,
-        field=smooth,
-        owner=owner[edge],
-        share=share[edge].astype(np.float64),
-        smooth=smooth[edge].astype(np.float64),
-        gradient=gradient[edge].astype(np.float64),
-        core=_sums(labels[core], None, count),
-        background=background.at(edge),
+        edge,
+        owner,
+        core,
+        smooth,
+        whose,
+        *values,
+        core=size,
         solid=solid,
         solid_noise=solid_se,
         noise=noise,
         factor=background.factor,
-        gradient_noise=float(np.sqrt(np.mean(np.square(quiet)) / 3)) if quiet.size else 0.0,
+        gradient_noise=float(np.sqrt(quiet / 3)),
     )
 
 
 def _solid_levels(
-    share: Grey,
-    labels: Labels,
-    core: NDArray[np.bool_],
-    count: int,
-    noise: float,
-    background: LocalBackground,
+    size: Floats, total: Floats, noise: float, background: LocalBackground
 ) -> tuple[Floats, Floats]:
     """Mean level of each object's core, drawn towards 1 as far as few noisy voxels tell it.
 
     By how much objects differ (streaks, cupping) is what their cores scatter more than noise does.
     """
-    size = _sums(labels[core], None, count)
-    total = _sums(labels[core], share[core], count)
-    mean = np.divide(total, size, out=np.ones(count + 1), where=size > 0)
+    mean = np.divide(total, size, out=np.ones(len(size)), where=size > 0)
     usable = np.maximum(size, 1)
     variance = np.square(max(noise, 1e-6) * background.factor(usable)) / usable
     telling = size >= TELLING_VOXELS

@@ -183,12 +183,14 @@ def _rim(segmentation: Segmentation, depth: NDArray[np.float32], phases: Phases)
     grey, solid, deep = segmentation.volume[box], solid[box], depth[box]
     missing = (phases.solid_level - grey) / np.float32(phases.contrast)
     bare = solid & ~dilate(segmentation.voids[box] > 0, RIM_GAP_VOXELS)
-    core, bare = bare & (deep >= SHALLOW_VOXELS), bare & (deep < SHALLOW_VOXELS)
+    core = bare & (deep >= SHALLOW_VOXELS)
+    bare ^= core
     depths = np.sqrt(np.arange(1.0, SHALLOW_VOXELS**2))
     means = np.zeros(len(depths))
     squares = 0.0
+    how_deep, how_dark = deep[bare], missing[bare]
     for number, value in enumerate(depths):
-        some = missing[bare & (np.abs(deep - value) < 0.01)]
+        some = how_dark[np.abs(how_deep - value) < 0.01]
         if some.size:
             means[number] = float(some.mean())
             squares = max(squares, float(some.var()))

@@ -11,6 +11,7 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from .grey_columns import (
+    Columns,
     add_particle_shapes,
     add_void_shapes,
     compare_with_grey,
@@ -100,9 +101,8 @@ def measure_particles(
     moments = segmentation.particle_moments if segmentation else measure_moments(labels)
     crossings = segmentation.particle_crossings if segmentation else count_crossings(labels)
     areas = crossings.area(area) * voxel_um**2
-    table = _measure(labels.shape, moments, areas, voxel_um, area, center, boundary)
-    ids = table.pop("label").to_numpy()
-    table.insert(0, "particle_id", ids)
+    table = _measure("particle_id", labels.shape, moments, areas, voxel_um, area, center, boundary)
+    ids = table["particle_id"]
     table["touches_border"] = borders[ids]
     table["split"] = split[ids]
     if segmentation is not None and labels.size <= SLAB_VOXELS:
@@ -111,11 +111,11 @@ def measure_particles(
             voids = pool.submit(void_shapes, segmentation)
             particle_shapes(segmentation)
             voids.result()
-    table = _with_voids(table, segmentation, voxel_um)
+    _add_voids(table, segmentation, voxel_um)
     shapes = add_particle_shapes(table, segmentation, voxel_um)
     add_shapes(table, ids, shapes or shapes_of_labels(labels), voxel_um)
     compare_with_grey(table, area_scale=_area_scale(area))
-    return table
+    return pd.DataFrame(table)
 
 
 def measure_voids(
@@ -159,11 +159,10 @@ def measure_voids(
     moments = segmentation.void_moments
     areas = segmentation.void_crossings.area(area) * voxel_um**2
     shape = segmentation.voids.shape
-    table = _measure(shape, moments, areas, voxel_um, area, center, boundary)
-    ids = table.pop("label").to_numpy()
+    table = _measure("void_id", shape, moments, areas, voxel_um, area, center, boundary)
+    ids = table.pop("void_id")
     parents = segmentation.parent[ids]
-    table.insert(0, "void_id", ids)
-    table.insert(1, "particle_id", parents)
+    table = {"void_id": ids, "particle_id": parents, **table}
     table["touches_border"] = segmentation.touches_border[parents]
     table["split"] = segmentation.split[parents]
     grey = measure_grey_voids(segmentation)
@@ -179,7 +178,7 @@ def measure_voids(
     add_shapes(table, ids, shapes or shapes_of_labels(segmentation.voids), voxel_um)
     add_places(table, segmentation, shapes, particle_shapes(segmentation))
     compare_with_grey(table, area_scale=_area_scale(area))
-    return table
+    return pd.DataFrame(table)
 
 
 def _area_scale(area: AreaMethod) -> float:
@@ -187,6 +186,7 @@ def _area_scale(area: AreaMethod) -> float:
 
 
 def _measure(
+    name: str,
     shape: tuple[int, ...],
     moments: Moments,
     areas: Array,
@@ -194,8 +194,8 @@ def _measure(
     area: AreaMethod,
     center_um: Center,
     edge: BoundaryUncertainty,
-) -> pd.DataFrame:
-    """Columns that particles and voids share, for every label that occurs."""
+) -> Columns:
+    """Columns that particles and voids share, for every label that occurs; `name` is the first."""
     if not voxel_um > 0:
         raise ValueError(f"voxel_um must be positive, not {voxel_um}")
     voxels = moments.voxels
@@ -211,36 +211,32 @@ def _measure(
     area_se = edge.area_se(volume, true_surface) * surface / true_surface
     ratio = surface / volume
     diameter_se = edge.diameter_se(volume, true_surface)
-    return pd.DataFrame(
-        {
-            "label": ids.astype(np.int64),
-            "center_x_um": (index[:, 2] - middle[2]) * voxel_um + center_um[0],
-            "center_y_um": (middle[0] - index[:, 0]) * voxel_um + center_um[1],
-            "center_z_um": (index[:, 1] - middle[1]) * voxel_um + center_um[2],
-            "voxels": voxels[ids],
-            "volume_um3": volume,
-            "volume_um3_se": volume_se,
-            "surface_area_um2": surface,
-            "surface_area_um2_se": area_se,
-            "sphericity": sphericity,
-            "sphericity_se": edge.sphericity_se(volume, true_surface, sphericity),
-            "surface_to_volume_per_um": ratio,
-            # Of a sphere it is 6 / d, so that its relative uncertainty is the diameter's.
-            "surface_to_volume_per_um_se": ratio * diameter_se / np.cbrt(6 * volume / np.pi),
-            "equivalent_diameter_um": np.cbrt(6 * volume / np.pi),
-            "equivalent_diameter_um_se": diameter_se,
-            "extent_x_um": extents[:, 2] * voxel_um,
-            "extent_y_um": extents[:, 0] * voxel_um,
-            "extent_z_um": extents[:, 1] * voxel_um,
-        }
-    )
+    return {
+        name: ids.astype(np.int64),
+        "center_x_um": (index[:, 2] - middle[2]) * voxel_um + center_um[0],
+        "center_y_um": (middle[0] - index[:, 0]) * voxel_um + center_um[1],
+        "center_z_um": (index[:, 1] - middle[1]) * voxel_um + center_um[2],
+        "voxels": voxels[ids],
+        "volume_um3": volume,
+        "volume_um3_se": volume_se,
+        "surface_area_um2": surface,
+        "surface_area_um2_se": area_se,
+        "sphericity": sphericity,
+        "sphericity_se": edge.sphericity_se(volume, true_surface, sphericity),
+        "surface_to_volume_per_um": ratio,
+        # Of a sphere it is 6 / d, so that its relative uncertainty is the diameter's.
+        "surface_to_volume_per_um_se": ratio * diameter_se / np.cbrt(6 * volume / np.pi),
+        "equivalent_diameter_um": np.cbrt(6 * volume / np.pi),
+        "equivalent_diameter_um_se": diameter_se,
+        "extent_x_um": extents[:, 2] * voxel_um,
+        "extent_y_um": extents[:, 0] * voxel_um,
+        "extent_z_um": extents[:, 1] * voxel_um,
+    }
 
 
-def _with_voids(
-    table: pd.DataFrame, segmentation: Segmentation | None, voxel_um: float
-) -> pd.DataFrame:
+def _add_voids(table: Columns, segmentation: Segmentation | None, voxel_um: float) -> None:
     """Add what the voids take from each particle."""
-    ids = table["particle_id"].to_numpy()
+    ids = table["particle_id"]
     size = int(ids.max(initial=0)) + 1
     counts = np.zeros(size, dtype=np.int64)
     counted, grey = np.zeros(size), np.zeros(size)
@@ -256,7 +252,6 @@ def _with_voids(
     table["void_volume_grey_um3"] = grey[ids]
     table["solid_volume_um3"] = table["volume_um3"] - grey[ids]
     table["dead_volume_fraction"] = grey[ids] / table["volume_um3"]
-    return table
 
 
 def _center(center_um: Sequence[float]) -> Center:

@@ -8,6 +8,7 @@ that a flood from outside the field can reach through faces (6-connected, so tha
 from __future__ import annotations
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
@@ -226,8 +227,16 @@ def segment(
     else:
         filled = _filled_solid(grey, field, chosen, minimum_particle_voxels, seal_voxels)
         void_threshold = max(chosen, phases.half_contrast) if threshold is None else chosen
-    particles, was_split = _particles(filled, split)
-    voids = _voids(grey, filled, void_threshold, minimum_void_voxels)
+
+    def inside() -> tuple[NDArray[np.int32], float]:
+        found = _voids(grey, filled, void_threshold, minimum_void_voxels)
+        return found, _sensitivity(grey, field, filled, found, chosen, phases)
+
+    # Neither needs the other, and both are mostly compiled.
+    with ThreadPoolExecutor(1) as pool:
+        later = pool.submit(inside)
+        particles, was_split = _particles(filled, split)
+        voids, sensitivity = later.result()
     x, y, z = (float(value) for value in center_um)
     return Segmentation(
         particles=particles,
@@ -238,8 +247,7 @@ def segment(
         threshold=chosen,
         void_threshold=void_threshold,
         phases=phases,
-        threshold_sensitivity=_sensitivity(grey, field, filled, voids, chosen, phases)
-        * voxel_um**3,
+        threshold_sensitivity=sensitivity * voxel_um**3,
         volume=grey,
         field=field,
         field_radius_um=radius_um,

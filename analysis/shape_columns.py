@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
 from .calipers import depths, gaps
+from .grey_columns import Columns
 from .grey_shape import GreyShapes, measure_grey_shapes
 from .moments import sharpened_axes
 from .segmentation import Segmentation
@@ -47,14 +47,12 @@ def shapes_of_labels(labels: Labels) -> GreyShapes:
     return measure_grey_shapes((labels > 0).astype(np.float32), labels, noise=0.0, volume=voxels)
 
 
-def add_shapes(
-    table: pd.DataFrame, ids: NDArray[np.int64], shapes: GreyShapes, voxel_um: float
-) -> None:
+def add_shapes(table: Columns, ids: NDArray[np.int64], shapes: GreyShapes, voxel_um: float) -> None:
     """Add Feret diameters, semi-axes and solidity, each with ``_se``, and ``below_shape_limit``.
 
     Parameters
     ----------
-    table : DataFrame
+    table : dict of columns
         A row per object.
     ids : (n,) array
         Label of each row.
@@ -85,13 +83,12 @@ def add_shapes(
     columns["solidity"] = volume / calipers.hull_volume[ids]
     rough = SOLIDITY_ROUGH * calipers.kept[ids]
     columns["solidity_se"] = _root(SOLIDITY_MODEL, rough, CONTACT_HULL * cut) / radius
-    for name, values in columns.items():
-        table[name] = values
+    table.update(columns)
     table["below_shape_limit"] = 2 * radius < SHAPE_LIMIT_VOXELS
 
 
 def add_places(
-    table: pd.DataFrame,
+    table: Columns,
     segmentation: Segmentation,
     voids: GreyShapes | None,
     particles: GreyShapes | None,
@@ -100,14 +97,14 @@ def add_places(
 
     Parameters
     ----------
-    table : DataFrame
+    table : dict of columns
         A row per void, with ``void_id`` and ``particle_id``.
     segmentation : Segmentation
         With the voids.
     voids, particles : GreyShapes or None
         With the boundaries of both; None when there is no void.
     """
-    ids, parents = (table[name].to_numpy() for name in ("void_id", "particle_id"))
+    ids, parents = (table[name] for name in ("void_id", "particle_id"))
     center = segmentation.void_moments.center[ids]
     off = np.linalg.norm(center - segmentation.particle_moments.center[parents], axis=1)
     depth, wall, noise = np.full((3, len(ids)), np.nan)

@@ -169,16 +169,22 @@ def _crossings(
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:  # pragma: no cover - compiled
     changes, contacts = np.zeros((count + 1, 3), np.int64), np.zeros((count + 1, 3), np.int64)
     rows, depth, columns = labels.shape
+    filled = _filled_ends(labels, start, min(stop + 1, rows))
     for y in range(start, stop):
         for z in range(depth):
             own = labels[y, z]
+            begin, end = filled[y - start, z]
             for k in range(len(steps)):
                 kind, along = steps[k, 3], steps[k, 2]
                 p, q = y + steps[k, 0], z + steps[k, 1]
                 first, last = max(-along, 0), columns - max(along, 0)
                 if p < rows and 0 <= q < depth:
                     other = labels[p, q]
-                    for x in range(first, last):
+                    # Where both lines are empty nothing changes.
+                    beside = filled[p - start, q]
+                    left = max(first, min(begin, beside[0] - along))
+                    right = min(last, max(end, beside[1] - along))
+                    for x in range(left, right):
                         n, m = own[x], other[x + along]
                         if n == m:
                             continue
@@ -205,3 +211,22 @@ def _crossings(
     changes[0] = 0
     contacts[0] = 0
     return changes, contacts
+
+
+@njit(cache=True, nogil=True)
+def _filled_ends(
+    labels: NDArray[np.int32], start: int, stop: int
+) -> NDArray[np.int32]:  # pragma: no cover - compiled
+    """First labelled voxel of each line along x, and that after the last; none: columns and 0."""
+    depth, columns = labels.shape[1:]
+    ends = np.empty((stop - start, depth, 2), dtype=np.int32)
+    for y in range(start, stop):
+        for z in range(depth):
+            own = labels[y, z]
+            first, last = columns, 0
+            for x in range(columns):
+                if own[x] != 0:
+                    first = min(first, x)
+                    last = x + 1
+            ends[y - start, z, 0], ends[y - start, z, 1] = first, last
+    return ends

@@ -10,11 +10,13 @@ marching cubes per particle.
 
 from __future__ import annotations
 
+import platform
 import resource
 import sys
 import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
+from importlib.metadata import version
 from multiprocessing import get_context
 
 import numpy as np
@@ -26,6 +28,7 @@ from skimage.measure import marching_cubes, mesh_surface_area, regionprops, regi
 from skimage.segmentation import watershed
 
 from zoneplate.analysis import measure_particles, measure_voids, segment
+from zoneplate.analysis.workers import available_threads
 
 VOXEL_UM = 0.512
 PARTICLES = 160
@@ -110,6 +113,9 @@ def large_run(name: str, size: int) -> tuple[int, float, float, float]:
 
 def main() -> None:
     """Print both pipelines, the rate, and a large volume in a process of its own for each."""
+    packages = ("numpy", "scipy", "numba", "scikit-image", "connected-components-3d", "edt")
+    print(f"{available_threads()} cores, Python {platform.python_version()}", end="")
+    print("".join(f", {name} {version(name)}" for name in packages))
     volume = scene()
     ours(volume)  # compile
     print(f"{EDGE}-cubed               particles   segment ms   tables ms")
