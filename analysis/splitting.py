@@ -42,6 +42,9 @@ MAXIMUM_NECK_SHARE = 0.85
 Two equal spheres overlapping by 15 % of their diameters have 0.53, spheres of 1:2 have 0.73; the
 bumps of one rough or elongated particle have more than 0.9.
 """
+NECK_SHARE_AROUND = 0.92
+"""The same for the widest way around, which finds wider necks than the straight one. Chosen on
+four clusters of four and five touching balls, of which 0.88 takes two for one."""
 LEAST_HOLLOW_SHARE = 0.4
 """Inscribed radius of a hollow over that of the solid around it. Of the pore between four equal
 spheres that touch each other it is 0.22: that stays empty."""
@@ -181,7 +184,12 @@ def _prune(
     """
     radius = distance[tuple(peaks.T)]
     order = np.argsort(-radius, kind="stable")
-    limits = (MINIMUM_PEAK_SEPARATION, MAXIMUM_NECK_SHARE, SMALL_PEAK_RADIUS_VOXELS)
+    limits = (
+        MINIMUM_PEAK_SEPARATION,
+        MAXIMUM_NECK_SHARE,
+        SMALL_PEAK_RADIUS_VOXELS,
+        NECK_SHARE_AROUND,
+    )
     tree = _flood_tree(distance if around else distance[:0])
     return peaks[_distinct_peaks(peaks, radius, order, distance, *limits, *tree)]
 
@@ -195,6 +203,7 @@ def _distinct_peaks(
     separation: float,
     neck_share: float,
     small: float,
+    around_share: float,
     parent: NDArray[np.int32],
     joined: NDArray[np.float32],
     number_of: NDArray[np.int32],
@@ -237,6 +246,7 @@ def _distinct_peaks(
                     parent,
                     joined,
                 )
+                widest_neck *= around_share / neck_share
             if neck > widest_neck:
                 own = False
                 break
