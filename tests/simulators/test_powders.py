@@ -9,8 +9,9 @@ import pytest
 from scipy.spatial import cKDTree
 
 from zoneplate.devices.errors import ConfigurationError
-from zoneplate.simulators.powders import VOID_WALL_UM, Powder, nmc622, nmc811, settle
+from zoneplate.simulators.powders import nmc622, nmc811
 from zoneplate.simulators.random_shapes import lognormal_diameters
+from zoneplate.simulators.settling import VOID_WALL_UM, Powder, settle
 
 
 @pytest.fixture(scope="module")
