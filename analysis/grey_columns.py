@@ -26,18 +26,29 @@ NECK_OF_RADIUS = 0.8
 particle's radius: two balls run together where their gap is narrower than the blur. Fitted to the
 scans of ``benchmarks/uncertainty_coverage.py``."""
 
-NECK_CERTAINTY = 0.8
-"""Share of it that counts as uncertain."""
-AREA_MODEL, AREA_MODEL_OF_VOIDS = 0.03, 0.015
-"""Relative error of an area times the radius in voxels: the blur of a scan is not a Gaussian."""
+NECK_CERTAINTY = 0.65
+"""Share of it that counts as uncertain. This and the following are calibrated on seeds 100 to 105
+of ``benchmarks/uncertainty_coverage.py``."""
+AREA_MODEL, AREA_MODEL_OF_VOIDS = 0.14, 0.025
+"""Relative error of an area because the blur of a scan is not a Gaussian: of particles times the
+square of their radius in voxels, as what the blur does to a ball goes; of voids times their
+radius ..."""
 AREA_OF_SMALL_VOIDS = 0.35
-"""The same that comes on top for voids, times the fourth power of the radius: nothing from 3 um
-on, 3 % of the sphericity at 1.9 um. Calibrated on seeds 100 to 105 of
-``benchmarks/uncertainty_coverage.py``."""
+"""... and what comes on top for them, times the fourth power: nothing from 3 um on, 3 % of the
+sphericity at 1.9 um."""
 USUAL_SPHERICITY, USUAL_SPHERICITY_SE = 0.98, 0.02
 """Taken for objects whose area the grey values do not tell."""
-SHARED_NOISE = 0.8
-"""Voxels and grey values share part of their noise: so much of that of the grey values is left."""
+OWN_NOISE = {
+    "volume_um3": 0.75,
+    "equivalent_diameter_um": 0.75,
+    "surface_area_um2": 0.85,
+    "surface_to_volume_per_um": 0.9,
+    "sphericity": 0.95,
+}
+OWN_NOISE_OF_VOIDS = dict.fromkeys(OWN_NOISE, 0.8) | {"surface_area_um2": 0.6, "sphericity": 0.55}
+"""Columns from voxels share part of the noise and of the blur with those from grey values: so much
+of the uncertainty of the latter is left when the two are compared. Noise roughens a particle's
+voxel area in its own way; a small void's area is off by its volume and the blur, as the other."""
 THINNEST_WALL_VOXELS = 1.5
 """Behind thinner walls the blur of void and surface run together and the void's area is lost."""
 
@@ -131,9 +142,10 @@ def compare_with_grey(table: Columns, *, area_scale: float = 1.0) -> None:
         "surface_to_volume_per_um": (ratio, ratio_se, area_scale),
         "equivalent_diameter_um": (diameter, diameter_share * diameter, 1.0),
     }
+    own = OWN_NOISE_OF_VOIDS if "void_id" in table else OWN_NOISE
     for name, (value, se, scale) in best.items():
         off = table[name] - scale * value
-        found = standard_uncertainty_with_bias(off, SHARED_NOISE * scale * se)
+        found = standard_uncertainty_with_bias(off, own[name] * scale * se)
         # Without any grey value the boundary's uncertainty stays.
         use = np.isfinite(found) & np.isfinite(volume)
         table[f"{name}_se"] = np.where(use, found, table[f"{name}_se"])
@@ -238,11 +250,13 @@ def _add(
         volume = np.where(shapes.volume[ids] > 0, shapes.volume[ids], np.nan)
         area = np.where(shapes.area[ids] > 0, shapes.area[ids], np.nan)
         share, area_share = shapes.volume_noise[ids] / volume, shapes.area_noise[ids] / area
-    model = AREA_MODEL if volume_too else AREA_MODEL_OF_VOIDS
     radius = np.cbrt(3 * volume / (4 * np.pi))
-    area_share = np.hypot(area_share, model / radius)
-    if not volume_too:
-        area_share = np.hypot(area_share, AREA_OF_SMALL_VOIDS / np.maximum(radius, 1.0) ** 4)
+    if volume_too:
+        model = AREA_MODEL / radius**2
+    else:
+        small = AREA_OF_SMALL_VOIDS / np.maximum(radius, 1.0) ** 4
+        model = np.hypot(AREA_MODEL_OF_VOIDS / radius, small)
+    area_share = np.hypot(area_share, model)
     diameter = np.cbrt(6 * volume / np.pi)
     sphericity = np.pi * diameter**2 / area
     columns: dict[str, Floats] = {}
