@@ -104,10 +104,10 @@ def ellipsoid_shapes(table: pd.DataFrame, ellipsoids: Ellipsoids) -> pd.DataFram
     return table.assign(**columns)
 
 
-def places(table: pd.DataFrame, specimen: Specimen, wanted: NDArray[np.bool_]) -> pd.DataFrame:
+def places(table: pd.DataFrame, specimen: Specimen, wanted: NDArray[np.intp]) -> pd.DataFrame:
     """Return the wanted voids with their thinnest walls and how far out they lie."""
     solids, voids = specimen.particle_geometry, specimen.void_geometry.subset(wanted)
-    parent, table = specimen.void_parent[wanted], table[wanted]
+    parent, table = specimen.void_parent[wanted], table.iloc[wanted]
     random = np.random.default_rng(0).standard_normal((POINTS, 3))
     sphere = random / np.linalg.norm(random, axis=1, keepdims=True)
     wall = np.full(len(voids), np.inf)
@@ -125,7 +125,8 @@ def compared(specimen: Specimen, tomogram: StoredTomogram) -> tuple[pd.DataFrame
     particles = ellipsoid_shapes(specimen.truth_particles(), specimen.particle_geometry)
     particles = particles[np.asarray(inside)]
     voids = ellipsoid_shapes(specimen.truth_voids(), specimen.void_geometry)
-    voids = places(voids, specimen, voids["particle_id"].isin(particles["particle_id"]).to_numpy())
+    near = voids["particle_id"].isin(particles["particle_id"]).to_numpy()
+    voids = places(voids, specimen, np.flatnonzero(near))
     return (
         matched(particles, tomogram.particles, SAME_PARTICLE_UM),
         matched(voids, tomogram.voids, SAME_VOID_UM),
