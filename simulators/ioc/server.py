@@ -118,17 +118,19 @@ class ServerOptions:
 class _Circuit(VirtualCircuit):
     """caproto's connection to one client, which sends what there is at once and in one packet.
 
-    caproto waits a moment for more events before it sends any; the wait (a task and a timer for
-    each event) cost more than half a millisecond a packet. News are posted in one go: when the
-    others on the loop have had their turn, all of them are here.
+    caproto sends the first event alone, then waits a moment for more before it sends those. News
+    are posted in one go: when the first is here, so are the others.
     """
 
+    _handed_out = False
+
     async def get_from_sub_queue(self, timeout: float | None = None) -> Any:
-        if timeout is not None and self.subscription_queue.empty():
-            await asyncio.sleep(0)
-            if self.subscription_queue.empty():
-                return None
-        return await self.subscription_queue.get()
+        if timeout is not None and self._handed_out and self.subscription_queue.empty():
+            self._handed_out = False
+            return None  # what was handed out is sent
+        event = await self.subscription_queue.get()
+        self._handed_out = True
+        return event
 
 
 class _Context(Context):

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
-import pandas as pd
 import pytest
 
 from zoneplate.analysis.shape_columns import add_shapes, shapes_of_labels
@@ -13,7 +13,7 @@ from zoneplate.analysis.shape_columns import add_shapes, shapes_of_labels
 LABEL = np.array([1])
 
 
-def measured(radius: float, *, noise: float = 0.0, cut: bool = False) -> pd.Series:
+def measured(radius: float, *, noise: float = 0.0, cut: bool = False) -> dict[str, float]:
     """Return the row of a ball (voxels of 1 um) with this noise of single boundary points."""
     half = int(radius) + 4
     grid = np.mgrid[-half : half + 1, -half : half + 1, -half : half + 1]
@@ -21,9 +21,9 @@ def measured(radius: float, *, noise: float = 0.0, cut: bool = False) -> pd.Seri
     calipers = replace(
         shapes.calipers, point_noise=np.full(2, noise), touching=np.array([False, cut])
     )
-    table = pd.DataFrame(index=[0])
+    table: dict[str, Any] = {}
     add_shapes(table, LABEL, replace(shapes, calipers=calipers), 1.0)
-    return table.iloc[0]
+    return {name: float(values[0]) for name, values in table.items()}
 
 
 @pytest.mark.parametrize("name", ["feret_max_um", "feret_min_um", "semi_axis_b_um"])
