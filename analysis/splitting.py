@@ -241,8 +241,8 @@ def _distinct_peaks(
                 neck = min(neck, distance[y, z, x])
             if neck == 0 and len(parent) > 0:
                 neck = _saddle(
-                    number_of[peaks[candidate, 0], peaks[candidate, 1], peaks[candidate, 2]],
-                    number_of[peaks[other, 0], peaks[other, 1], peaks[other, 2]],
+                    int(number_of[peaks[candidate, 0], peaks[candidate, 1], peaks[candidate, 2]]),
+                    int(number_of[peaks[other, 0], peaks[other, 1], peaks[other, 2]]),
                     parent,
                     joined,
                 )
