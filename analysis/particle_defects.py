@@ -13,11 +13,10 @@ from .summary import MINIMUM_VOID_UM, VOID_VOLUME, count_voids
 
 HOLLOW_FRACTION = 0.25
 """Share of its volume that is void from which a particle is called hollow. In the study's powder,
-simulated, 2 of 122 whole particles are; in a bad lot with shells 10 of 171."""
+simulated, 1 of 94 whole particles is; in a bad lot with shells 10 of 152 (`make examples`)."""
 MISSHAPEN_SPHERICITY = 0.85
-"""Sphericity from grey values below which a particle is called misshapen: 1 of 122 and 27 of 171 of
-the same. A crack adds surface, voids inside do not; and a large shell that is open is cut into
-several pieces, each of which is far from round."""
+"""Sphericity from grey values below which a particle is called misshapen: 2 of 94 and 9 of 152 of
+the same. A crack adds surface, voids inside do not."""
 SHAPE = "sphericity_grey"
 
 Json = dict[str, Any]
