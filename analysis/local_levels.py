@@ -60,12 +60,6 @@ class LocalBackground:
     block_voxels: Floats
     block_factor: Floats
 
-    def at(self, where: NDArray[np.bool_]) -> Floats:
-        """Background of the chosen voxels, in the order of `numpy.nonzero`."""
-        place = np.nonzero(where)
-        i, j, k = (index // BLOCK_VOXELS for index in place)
-        return self.level[i, j, k].astype(np.float64) + self.layers[place[1]]
-
     def factor(self, voxels: Floats) -> Floats:
         """How much more a mean of so many neighbours scatters than one of independent voxels."""
         return np.interp(
