@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+
 import numpy as np
 import pytest
 from bluesky import RunEngine
@@ -25,9 +27,11 @@ class CountingModel(ImagingModel):
     def __init__(self):
         super().__init__(nmc622(1, width_um=100, height_um=100), InstrumentConfiguration.load())
         self.computed = []
+        self.asked = threading.Event()
 
     def transmission(self, position_um, theta_deg, **seen):
         self.computed.append(theta_deg)
+        self.asked.set()
         return super().transmission(position_um, theta_deg, **seen)
 
 
@@ -47,6 +51,24 @@ def test_image_that_was_begun_is_the_image_and_is_made_once(model, ahead):
     image = ahead.image(question(30.0))
     assert model.computed == [30.0]
     np.testing.assert_array_equal(image, ahead.image(question(30.0)))
+
+
+def test_after_a_right_guess_the_next_image_is_begun_before_anybody_asks(model, ahead):
+    ahead.guess(question(30.0))
+    assert not model.asked.is_set()  # nobody knows yet whether guesses come true
+    ahead.expect(question(30.0))
+    ahead.image(question(30.0))
+    model.asked.clear()
+    ahead.guess(question(31.0))
+    assert model.asked.wait(5)
+    assert model.computed == [30.0, 31.0]
+
+
+def test_an_image_that_was_begun_for_something_else_is_not_used(ahead):
+    ahead.expect(question(30.0))
+    np.testing.assert_array_equal(
+        ahead.image(question(60.0)), ImagesAhead(CountingModel()).image(question(60.0))
+    )
 
 
 def test_a_wrong_guess_changes_no_image_and_ends_the_guessing(model, ahead):
