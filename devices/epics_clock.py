@@ -43,6 +43,11 @@ class _Sleep:
             callback()
 
 
+def _over(status: Any) -> bool:
+    """Whether it has ended: ours know it before another thread has made them `done`."""
+    return bool(status.done or getattr(status, "concluded", False))
+
+
 class EpicsClock(Device):
     """Instrument time of a simulated microscope behind EPICS."""
 
@@ -133,7 +138,7 @@ class EpicsClock(Device):
 
     def _pass_if_waiting(self) -> None:
         statuses = (*self._hooked, *self._awaited)
-        awaited = [s for s in statuses if not s.done and getattr(s, "takes_time", True)]
+        awaited = [s for s in statuses if not _over(s) and getattr(s, "takes_time", True)]
         if awaited and self.go.connected:
             self._led_s = time.monotonic()
             # What is not one of ours may end anywhere.

@@ -106,6 +106,9 @@ class Setting(EpicsSignal):
     ) -> SettingStatus:
         """Set; done when it reads back, failed when it is refused or takes too long.
 
+        What has to move for it has arrived when the readback is posted; what takes effect at once
+        reads back when the put is complete.
+
         Parameters
         ----------
         value
@@ -117,6 +120,7 @@ class Setting(EpicsSignal):
         status.takes_time = self._takes_time
         wanted = value if self._invert is None else self._invert(value)
         seen: list[Any] = []
+        asked: list[bool] = []
         complete: list[bool] = []
 
         def too_late() -> None:
@@ -131,6 +135,9 @@ class Setting(EpicsSignal):
 
         def changed(value: Any = None, **_: Any) -> None:
             seen.append(value)
+            if asked and self._takes_time:
+                # The answer to the put may come after the clock has been told that we still wait.
+                complete.append(True)
             conclude()
 
         def completed(**_: Any) -> None:
@@ -154,6 +161,7 @@ class Setting(EpicsSignal):
             return status
         token = self.subscribe(changed, run=True)
         status.add_callback(lambda _: self.unsubscribe(token))
+        asked.append(True)
         with self._link.required():
             self._put_everything(wanted, completed)
         return status

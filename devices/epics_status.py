@@ -66,6 +66,9 @@ class Guarded(StatusBase):
     halfway = False
     """Whether it ends while what it belongs to goes on, as an exposure before its readout."""
 
+    concluded = False
+    """Whether it is known how it ended; it is `done` a moment later."""
+
     def guard(
         self,
         link: Link,
@@ -91,7 +94,6 @@ class Guarded(StatusBase):
             What has not happened then, such as "the motor did not arrive".
         """
         self._once = threading.Lock()
-        self._concluded = False
         self._link, self._clock, self._too_late = link, clock, too_late
         if clock is not None and self.takes_time:
             clock.working()
@@ -104,7 +106,7 @@ class Guarded(StatusBase):
     def hurry(self, patience_s: float) -> None:
         """Replace the deadline by one so long from now."""
         with self._once:
-            if not self._concluded:
+            if not self.concluded:
                 self._late.cancel()
                 self._late = call_when_late(patience_s, self._too_late)
 
@@ -130,9 +132,9 @@ class Guarded(StatusBase):
 
     def _conclude(self) -> bool:
         with self._once:
-            if self._concluded:
+            if self.concluded:
                 return False
-            self._concluded = True
+            self.concluded = True
         self._late.cancel()
         self._link.discard(self)
         return True

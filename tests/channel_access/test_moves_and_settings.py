@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import time
+from threading import Timer
 
 import pytest
 from bluesky import plan_stubs as bps
+from ophyd.status import StatusBase
 from ophyd.utils import LimitError
 from rig_over_epics import pass_time
 
@@ -17,6 +19,7 @@ from zoneplate.devices import (
     epics_status,
 )
 from zoneplate.devices.envelope import CollisionError
+from zoneplate.devices.epics_signals import Setting
 
 PREFIX = "ZPM:"
 
@@ -172,6 +175,42 @@ def test_shutter_knows_two_positions_and_takes_its_time(epics, RE):
     with pytest.raises(ConfigurationError, match="'open' or 'closed'"):
         epics.shutter.set("ajar")
     RE(bps.mv(epics.shutter, "closed"))
+
+
+def while_the_stage_moves(epics, RE, position):
+    """Return the instrument time the shutter took; the stage moves for seconds meanwhile."""
+
+    def plan():
+        yield from bps.abs_set(epics.stage.theta, 45.0, group="on the way")
+        yield from bps.mv(epics.shutter, position)
+        taken_s.append(epics.clock.now() - before_s)
+        yield from bps.wait("on the way")
+
+    taken_s: list[float] = []
+    RE(bps.mv(epics.stage.theta, 0.0, epics.shutter, "closed"))
+    before_s = epics.clock.now()
+    RE(plan())
+    return taken_s[0]
+
+
+def test_time_stands_still_when_the_shutter_has_arrived_though_the_put_is_answered_late(
+    epics, RE, monkeypatch
+):
+    put = Setting._put_everything
+
+    def put_and_hear_late(setting, wanted, completed):
+        put(setting, wanted, lambda **values: Timer(0.05, completed, kwargs=values).start())
+
+    monkeypatch.setattr(Setting, "_put_everything", put_and_hear_late)
+    travel_s = epics.shutter.travel_s.get()
+    assert while_the_stage_moves(epics, RE, "open") == pytest.approx(travel_s, abs=1e-3)
+
+
+def test_time_stands_still_once_the_wait_is_over_though_its_thread_is_late(epics, RE, monkeypatch):
+    settled = StatusBase._settled
+    monkeypatch.setattr(StatusBase, "_settled", lambda status: time.sleep(0.05) or settled(status))
+    # Closed already: what the server answers ends the wait, in a thread that hears no news.
+    assert while_the_stage_moves(epics, RE, "closed") <= epics.shutter.travel_s.get() + 1e-3
 
 
 def test_second_trigger_during_an_exposure_is_refused(epics):
