@@ -125,8 +125,8 @@ def main() -> None:
         print(
             f"{size}: {1 / frame_s:.1f} frames/s, {cpu_s:.3f} CPU s per frame; from the last "
             f"{'batch to the volume' if whole else 'batch on'} {last_s:.2f} s; peak memory "
-            f"{peak / 1e9:.2f} GB = {peak / (4 * size**3):.2f} x the volume, and {mapped / 1e9:.2f} "
-            "GB of mapped files"
+            f"{peak / 1e9:.2f} GB = {peak / (4 * size**3):.2f} x the volume, and "
+            f"{mapped / 1e9:.2f} GB of mapped files"
         )
     if importlib.util.find_spec("tomopy") is None:
         print("TomoPy gridrec: not installed, not compared")

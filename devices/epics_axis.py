@@ -65,6 +65,9 @@ class EpicsAxis(Part, EpicsMotor):
     user_offset = Component(EpicsSignal, ".OFF", kind="omitted", auto_monitor=True)
     user_offset_dir = Component(EpicsSignal, ".DIR", kind="omitted", auto_monitor=True)
 
+    # Nothing waits for it: DMOV is zero a little longer, and says whether the axis has settled.
+    motor_is_moving = Component(EpicsSignalRO, ".MOVN", kind="omitted", auto_monitor=False)
+
     high_limit_switch = Component(PostedSwitch, ".HLS", kind="omitted", auto_monitor=True)
     low_limit_switch = Component(PostedSwitch, ".LLS", kind="omitted", auto_monitor=True)
 

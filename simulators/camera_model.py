@@ -31,7 +31,7 @@ class Scene(Protocol):
         """Return what the encoders read on average during an exposure that is half over now."""
         ...
 
-    def expect_frame(self, exposure_s: float, binning: int) -> None:
+    def expect_frame(self, exposure_s: float, binning: int, number: int) -> None:
         """Take note that an exposure begins now."""
         ...
 
@@ -221,7 +221,7 @@ class CameraModel:
 
         delays = (self._faults.fires(what, frame=number) for what in ("frame_late", "slow_disk"))
         readout_s = self.readout_s + sum(delay.magnitude for delay in delays if delay is not None)
-        self._scene.expect_frame(exposure_s, binning)
+        self._scene.expect_frame(exposure_s, binning, number)
         self._pending = [
             self._clock.call_later(exposure_s / 2, middle),
             self._clock.call_later(exposure_s, end),

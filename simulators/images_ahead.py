@@ -1,15 +1,19 @@
-"""Images that are computed before they are asked for, while a client is still busy.
+"""Images and frames that are computed before they are asked for, while a client is still busy.
 
 Where instrument time jumps, it stands still while a client computes: the next frame is exposed as
 soon as the stage stands and the camera is free. Both are known when the move starts, so the image
-can be made beside the client. An image is used only for exactly the question it was made for, so
-frames are the same with and without.
+can be made beside the client. An image is used only for exactly the question it was made for, and a
+frame for exactly its exposure, so frames are the same with and without.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
 
 from .imaging import ImagingModel
 from .projection import Image, Position
@@ -26,19 +30,37 @@ class Question:
     defocus_um: float
 
 
+@dataclass(frozen=True)
+class Exposure:
+    """What a frame depends on beside the image; see `SimulatedDetector.expose`."""
+
+    question: Question
+    current: float
+    exposure_s: float
+    time_s: float
+    shutter_open: bool
+    number: int
+
+
+Frame = NDArray[np.uint16]
+
+
 class ImagesAhead:
-    """Computes images on demand, and one ahead.
+    """Computes images on demand, and one ahead, with the frame it becomes.
 
     Parameters
     ----------
     imaging
-        Computes them.
+        Computes images.
+    expose
+        Makes a frame of an image.
     """
 
-    def __init__(self, imaging: ImagingModel) -> None:
-        self._imaging = imaging
+    def __init__(self, imaging: ImagingModel, expose: Callable[[Image, Exposure], Frame]) -> None:
+        self._imaging, self._expose = imaging, expose
         self._beside = ThreadPoolExecutor(1, "imaging")
         self._begun: tuple[Question, Future[Image]] | None = None
+        self._exposing: tuple[Exposure, Future[Frame]] | None = None
         self._guess: Question | None = None
         self._trusted = False
 
@@ -52,10 +74,26 @@ class ImagesAhead:
         if self._trusted:
             self._begin(question)
 
-    def expect(self, question: Question) -> None:
+    def expect(self, exposure: Exposure) -> None:
         """Begin what will be asked, unless it is begun."""
-        self._trusted = question == self._guess
-        self._begin(question)
+        self._trusted = exposure.question == self._guess
+        self._begin(exposure.question)
+        if self._begun is not None:
+            image = self._begun[1]  # done before the frame is begun: there is one thread
+            self._exposing = (
+                exposure,
+                self._beside.submit(lambda: self._expose(image.result(), exposure)),
+            )
+
+    def frame(self, exposure: Exposure) -> Frame:
+        """Return the frame of an exposure, the one that was begun if it is that."""
+        exposing, self._exposing = self._exposing, None
+        if exposing is not None and exposing[0] == exposure:
+            self._begun = None
+            return exposing[1].result()
+        if exposing is not None:
+            exposing[1].cancel()
+        return self._expose(self.image(exposure.question), exposure)
 
     def image(self, question: Question) -> Image:
         """Return the image, the one that was begun if it is that."""

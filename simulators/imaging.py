@@ -176,41 +176,65 @@ class ImagingModel:
         ).finer(factor)
         if not self._imperfections.blur:
             return box_average(self.projector.sample(view, self._energy_kev), factor)
-        return box_average(self._blurred(view, defocus_um), factor)
+        return self._blurred(view, factor, defocus_um)
 
-    def _blurred(self, view: View, defocus_um: float) -> Image:
+    def _blurred(self, view: View, factor: int, defocus_um: float) -> Image:
+        """Return the means of blocks of the blurred image; see `_fold` for those of its rows."""
         step = self._zone_plate.depth_of_focus_um(self._energy_kev) * DEFOCUS_STEP
         distance = abs(defocus_um + self.projector.depth_um(view))
         distance = round(distance / step) * step
         aperture = self._zone_plate.numerical_aperture(self._energy_kev)
         tail = TAIL_RESOLUTIONS * self._zone_plate.resolution_um + aperture * distance
         rows, columns = view.shape
-        shape = _padded(rows, tail / view.step_um), _padded(columns, tail / view.step_um)
-        wide = self.projector.sample(replace(view, shape=shape), self._energy_kev)
-        threads = thread_count()
-        spectrum = np.asarray(scipy.fft.rfft2(wide, workers=threads))
-        spectrum *= self._transfer(shape, view.step_um, distance)
-        image = np.asarray(scipy.fft.irfft2(spectrum, s=shape, workers=threads, overwrite_x=True))
+        margin = tail / view.step_um
+        shape = _padded(rows, margin, factor), _padded(columns, margin, factor)
         top, left = (shape[0] - rows) // 2, (shape[1] - columns) // 2
-        return image[top : top + rows, left : left + columns]
+        wide = self.projector.sample(replace(view, shape=shape), self._energy_kev)
+        # Shared with a second core, folded transforms are no faster and take 1.3 times the work.
+        threads = thread_count() if factor == 1 else 1
+        spectrum = np.asarray(scipy.fft.rfft2(wide, workers=threads))
+        spectrum *= self._transfer(shape, view.step_um, distance, factor, top)
+        lines = scipy.fft.ifft(_fold(spectrum, factor), axis=0, workers=threads, overwrite_x=True)
+        lines = np.asarray(lines)[: rows // factor]
+        image = np.asarray(scipy.fft.irfft(lines, n=shape[1], workers=threads, overwrite_x=True))
+        blocks = image[:, left : left + columns].reshape(rows // factor, columns // factor, factor)
+        return blocks.mean(axis=2)
 
-    def _transfer_grid(self, shape: tuple[int, int], step_um: float, defocus_um: float) -> Image:
+    def _transfer_grid(
+        self, shape: tuple[int, int], step_um: float, defocus_um: float, factor: int, top: int
+    ) -> NDArray[np.complex64]:
         across = np.fft.rfftfreq(shape[1], step_um)
         up = np.fft.fftfreq(shape[0], step_um)
         frequency = np.hypot(up[:, None], across[None, :])
         camera_blur = CAMERA_BLUR_PIXELS * self._detector.pixel_um
         camera = np.exp(-2 * (math.pi * camera_blur * frequency) ** 2)
         optics = transfer_function(frequency, self._zone_plate, self._energy_kev, defocus_um)
-        return (camera * optics).astype(np.float32)
+        block = _mean_of_rows(shape[0], factor, top)
+        return (camera * optics * block[:, None]).astype(np.complex64)
 
 
-def _padded(size: int, margin: float) -> int:
+def _mean_of_rows(rows: int, factor: int, top: int) -> NDArray[np.complex128]:
+    """Return what makes each row the mean of itself and the next ones, row `top` the first."""
+    turn = 2j * math.pi * np.fft.fftfreq(rows)
+    return np.exp(turn[:, None] * (top + np.arange(factor))).mean(axis=1)
+
+
+def _fold(spectrum: NDArray[np.complex64], factor: int) -> NDArray[np.complex64]:
+    """Return the spectrum of every `factor`-th row: what is not computed costs nothing."""
+    if factor == 1:
+        return spectrum
+    rows, columns = spectrum.shape
+    return spectrum.reshape(factor, rows // factor, columns).mean(axis=0)
+
+
+def _padded(size: int, margin: float, factor: int) -> int:
     """Return a fast Fourier length with at least `margin` (at most half the size) on each side.
 
-    The parity stays, so that the padded grid of rays contains the original one.
+    The parity stays, so that the padded grid of rays contains the original one, and it can be
+    divided by the rays per pixel.
     """
     padded = size + 2 * math.ceil(min(margin, size / 2))
     # The type stubs of SciPy say that it returns nothing.
-    while padded != cast("int", scipy.fft.next_fast_len(padded, real=True)):
+    while padded % factor or padded != cast("int", scipy.fft.next_fast_len(padded, real=True)):
         padded += 2
     return padded

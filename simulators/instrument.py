@@ -16,7 +16,7 @@ from .clock import VirtualClock
 from .detector import SimulatedDetector
 from .faults import FaultBus
 from .frame_file import FrameFile
-from .images_ahead import ImagesAhead, Question
+from .images_ahead import Exposure, ImagesAhead, Question
 from .imaging import ImagingModel
 from .imperfections import Imperfections
 from .shutter_model import ShutterModel
@@ -94,10 +94,10 @@ class SimulatedInstrument:
         self.source = SourceModel(configuration.source, self.faults)
         self.camera = CameraModel(configuration.camera, self, clock, self._new_file, self.faults)
         self._imaging = ImagingModel(specimen, configuration, imperfections)
-        self._ahead = ImagesAhead(self._imaging)
         self._detector = SimulatedDetector(
             configuration.camera, configuration.source, imperfections, seed
         )
+        self._ahead = ImagesAhead(self._imaging, self._expose)
 
     def pose(self, exposure_s: float = 0.0) -> Pose:
         """Return what the encoders read: x, y, z in um, theta in degrees.
@@ -148,30 +148,44 @@ class SimulatedInstrument:
         """
         smear = self._smear_pixels(exposure_s, binning)
         count = min(max(math.ceil(EXPOSURES_PER_PIXEL * smear), 1), MOST_EXPOSURES)
+        exposure = self._exposure(exposure_s, 0.0, binning, number)
         instants = self._instants(exposure_s, count)
-        transmission = self._transmission(instants[0], binning)
-        if len(instants) > 1:
-            for ahead_s in instants[1:]:
-                transmission = transmission + self._transmission(ahead_s, binning)
-            transmission = transmission / np.float32(len(instants))
-        elapsed_s = self.clock.now() - self._start_s
-        return self._detector.expose(
-            self.source.current * transmission,
-            exposure_s=exposure_s,
-            binning=binning,
-            time_s=elapsed_s,
-            shutter_open=self.shutter.is_open,
-            frame_number=number,
-        )
+        if len(instants) == 1:
+            return self._ahead.frame(exposure)
+        transmission = self._ahead.image(self._question(instants[0], binning))
+        for ahead_s in instants[1:]:
+            transmission = transmission + self._ahead.image(self._question(ahead_s, binning))
+        return self._expose(transmission / np.float32(len(instants)), exposure)
 
-    def expect_frame(self, exposure_s: float, binning: int) -> None:
+    def expect_frame(self, exposure_s: float, binning: int, number: int) -> None:
         """Begin to compute the frame whose exposure begins now.
 
         While a client is still busy with what it asked for, its frame is made. Only where time
         jumps and nothing moves: otherwise nobody knows yet what will be seen.
         """
         if self.clock.speed is None and not any(axis.moving for axis in self.axes.values()):
-            self._ahead.expect(self._question(exposure_s / 2, binning))
+            self._ahead.expect(self._exposure(exposure_s, exposure_s / 2, binning, number))
+
+    def _exposure(self, exposure_s: float, ahead_s: float, binning: int, number: int) -> Exposure:
+        """Return what a frame depends on whose exposure is half over so much later than now."""
+        return Exposure(
+            self._question(ahead_s, binning),
+            current=self.source.current,
+            exposure_s=exposure_s,
+            time_s=self.clock.now() + ahead_s - self._start_s,
+            shutter_open=self.shutter.is_open,
+            number=number,
+        )
+
+    def _expose(self, transmission: NDArray[np.float32], exposure: Exposure) -> NDArray[np.uint16]:
+        return self._detector.expose(
+            exposure.current * transmission,
+            exposure_s=exposure.exposure_s,
+            binning=exposure.question.binning,
+            time_s=exposure.time_s,
+            shutter_open=exposure.shutter_open,
+            frame_number=exposure.number,
+        )
 
     def _move_started(self) -> None:
         """Guess the frame that will be taken as soon as all stands and the camera is free."""
@@ -192,10 +206,6 @@ class SimulatedInstrument:
                 self.camera.binning,
             )
         )
-
-    def _transmission(self, ahead_s: float, binning: int) -> NDArray[np.float32]:
-        """Return the fraction of the beam that arrives so much later than now."""
-        return self._ahead.image(self._question(ahead_s, binning))
 
     def _question(self, ahead_s: float, binning: int) -> Question:
         """Return what an image so much later depends on."""
