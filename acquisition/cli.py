@@ -28,6 +28,7 @@ from . import (
 from .command_options import (
     AngleOrder,
     Binning,
+    Columns,
     Data,
     Epics,
     Exposure,
@@ -35,9 +36,11 @@ from .command_options import (
     Order,
     Out,
     Projections,
+    Rows,
     Sample,
     Seed,
     SpecimenFile,
+    map_um,
 )
 from .command_result import conclude
 
@@ -116,6 +119,8 @@ def screen(
     binning: Binning = 8,
     projections: Projections = 141,
     order: AngleOrder = Order.interlaced,
+    rows: Rows = 5,
+    columns: Columns = 8,
     data: Data = None,
     epics: Epics = False,
     adaptive: Adaptive = False,
@@ -140,6 +145,7 @@ def screen(
     """
     from zoneplate.analysis.lot_specification import load_specification
     from zoneplate.analysis.stop_when import parse_stop_when
+    from zoneplate.devices import ConfigurationError
 
     from .command_live import shown_live
     from .data_directory import DataDirectory, check_writable
@@ -156,12 +162,18 @@ def screen(
         "binning": binning,
         "projections": projections,
         "order": order.value,
+        "shape": (rows, columns),
         "adaptive": adaptive,
         "rank": rank.value,
     }
     rule = parse_stop_when(stop_when or [])
     if resume is not None:
         given = {name for name in options if _was_given(context, name)}
+        if _was_given(context, "rows") or _was_given(context, "columns"):
+            raise ConfigurationError(
+                "the map of a screening that was broken off is there already: leave --rows and "
+                "--columns out, or begin a new screening"
+            )
         options = {name: value for name, value in options.items() if name in given}
         earlier = begun(DataDirectory.choose(data), resume)
         # A newer run must not take the place of the one that was meant by -1.
@@ -174,7 +186,13 @@ def screen(
     instrument = EPICS_SIMULATED if epics else instrument
     with (
         open_session(
-            instrument, sample=sample, seed=seed, specimen=specimen, data_dir=data, speed=speed
+            instrument,
+            sample=sample,
+            seed=seed,
+            specimen=specimen,
+            data_dir=data,
+            speed=speed,
+            map_um=map_um(rows, columns),
         ) as session,
         shown_live(session.data if live else None),
         ScanProgress(session) as shown,
@@ -187,8 +205,8 @@ def screen(
 
 @app.command(epilog="Example: zoneplate mosaic --rows 5 --columns 8 --out map/")
 def mosaic(
-    rows: Annotated[int, typer.Option(help="Tiles along y")] = 5,
-    columns: Annotated[int, typer.Option(help="Tiles along x")] = 8,
+    rows: Rows = 5,
+    columns: Columns = 8,
     sample: Sample = None,
     seed: Seed = 0,
     out: Out = Path("out"),
@@ -208,7 +226,13 @@ def mosaic(
 
     check_writable(out)
     with open_session(
-        instrument, sample=sample, seed=seed, specimen=specimen, data_dir=data, live=False
+        instrument,
+        sample=sample,
+        seed=seed,
+        specimen=specimen,
+        data_dir=data,
+        live=False,
+        map_um=map_um(rows, columns),
     ) as session:
         with ScanProgress(session) as shown:
             (uid,) = session.RE(

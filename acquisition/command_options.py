@@ -42,4 +42,25 @@ Data = Annotated[
 Exposure = Annotated[float, typer.Option("--exposure", help="Exposure of each frame, s")]
 Binning = Annotated[int, typer.Option(help="On-chip binning: 1, 2, 4 or 8")]
 Projections = Annotated[int, typer.Option(help="Projections of a tomogram")]
+Rows = Annotated[int, typer.Option(help="Tiles of the map along y")]
+Columns = Annotated[int, typer.Option(help="Tiles of the map along x")]
 AngleOrder = Annotated[Order, typer.Option(help="Order of the projection angles")]
+
+MOST_TILES_ALONG = 50
+"""Rows or columns of a map at most: 3.2 mm, and some 75,000 particles to simulate."""
+
+
+def map_um(rows: int, columns: int) -> tuple[float, float]:
+    """Return width and height of a map.
+
+    Raises
+    ------
+    ConfigurationError
+        If it cannot have so many rows or columns.
+    """
+    from zoneplate.plans.grid import FIELD_STEP_UM
+    from zoneplate.plans.validation import check_count
+
+    check_count("rows", rows, 1, MOST_TILES_ALONG)
+    check_count("columns", columns, 1, MOST_TILES_ALONG)
+    return columns * FIELD_STEP_UM, rows * FIELD_STEP_UM

@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from zoneplate.devices import ConfigurationError, InstrumentConfiguration
+from zoneplate.plans.grid import FIELD_STEP_UM
 from zoneplate.simulators import SAMPLES, Specimen, simulated_microscope
+from zoneplate.simulators.powders import LAYER_HEIGHT_UM, LAYER_WIDTH_UM
 
 from .catalog_choice import open_catalog
 from .data_directory import DataDirectory
@@ -27,6 +29,9 @@ EPICS_SIMULATED = "epics-simulated"
 SAMPLE = "nmc622"
 """What is on the simulated stage when nothing else is asked for."""
 
+AROUND_MAP_UM = FIELD_STEP_UM / 2
+"""How much larger than the map a simulated powder is, both sides together."""
+
 FILE_ENDING = ".toml"
 
 
@@ -41,6 +46,7 @@ def open_session(
     speed: float | None = None,
     live: bool = True,
     md: dict[str, Any] | None = None,
+    map_um: tuple[float, float] | None = None,
 ) -> Session:
     """Open an instrument.
 
@@ -70,6 +76,9 @@ def open_session(
     md
         More metadata for every run, such as `{"material": "LiNi0.6Mn0.2Co0.2O2@4.77"}`, from
         which volumes on the map of a real sample follow.
+    map_um
+        Width and height of the map that will be taken: a simulated powder that has a name lies at
+        least a quarter of a field further. It always covers the 8 x 5 fields of the study.
 
     Returns
     -------
@@ -99,7 +108,7 @@ def open_session(
     open_catalog(data.root)  # a bad address is refused before anything is started
     if real is not None:
         return _real_session(data, real, {"sample": sample, **(md or {})}, live=live)
-    on_stage = _specimen(sample or SAMPLE, seed, specimen)
+    on_stage = _specimen(sample or SAMPLE, seed, specimen, map_um)
     file = _keep_specimen(data, on_stage)
     metadata: dict[str, Any] = {"sample": on_stage.name, "seed": seed, "specimen_file": str(file)}
     material = next((particle.material for particle in on_stage.particles), None)
@@ -207,7 +216,12 @@ def _epics_session(
     return Session(microscope, data, md=md, live=live, clock=microscope.clock, when_closed=let_go)
 
 
-def _specimen(sample: str, seed: int, specimen: Specimen | str | Path | None) -> Specimen:
+def _specimen(
+    sample: str,
+    seed: int,
+    specimen: Specimen | str | Path | None,
+    map_um: tuple[float, float] | None,
+) -> Specimen:
     if isinstance(specimen, Specimen):
         return specimen
     if specimen is not None:
@@ -219,7 +233,12 @@ def _specimen(sample: str, seed: int, specimen: Specimen | str | Path | None) ->
             f"sample {sample!r} cannot be simulated: choose {', '.join(SAMPLES)}, or give a "
             "specimen file"
         ) from None
-    return make(seed)
+    width_um, height_um = (length_um + AROUND_MAP_UM for length_um in map_um or (0.0, 0.0))
+    return make(
+        seed,
+        width_um=max(LAYER_WIDTH_UM, width_um),
+        height_um=max(LAYER_HEIGHT_UM, height_um),
+    )
 
 
 def _keep_specimen(data: DataDirectory, specimen: Specimen) -> Path:

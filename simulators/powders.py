@@ -160,9 +160,9 @@ def nmc622_bad(
     return replace(good, name="nmc622-bad")
 
 
-SAMPLES: dict[str, Callable[[int], Specimen]] = {
+SAMPLES: dict[str, Callable[..., Specimen]] = {
     "nmc622": nmc622,
     "nmc811": nmc811,
     "nmc622-bad": nmc622_bad,
 }
-"""The powders that have a name, made from a seed."""
+"""The powders that have a name, made from a seed and, as `width_um` and `height_um`, an extent."""

@@ -12,8 +12,10 @@ from typing import Any
 
 import h5py
 import numpy as np
+import pandas as pd
 import pytest
 
+from zoneplate.acquisition.cli import app
 from zoneplate.acquisition.workflow import analyze
 
 CLI = Path(sys.executable).with_name("zoneplate")
@@ -40,7 +42,7 @@ def refused(result: subprocess.CompletedProcess[str], told: str) -> None:
 
 def in_process(capsys: pytest.CaptureFixture[str], *arguments: object) -> Any:
     """Run the command line without the start of another interpreter."""
-    from zoneplate.acquisition.cli import app, main
+    from zoneplate.acquisition.cli import main
 
     with pytest.raises(SystemExit) as end:
         main(lambda: app([str(argument) for argument in arguments], standalone_mode=False))
@@ -81,13 +83,36 @@ def test_doctor_says_what_is_there(tmp_path):
         (["tomography", "--motion", "fly"], "needs most_blur_voxels"),
         (["tomography", "--flats-every", "0"], "references_every 0"),
         (["tomography", "--angles", "absent.txt"], "check the path"),
-        (["mosaic", "--rows", "0"], "at least 1 x 1"),
+        (["mosaic", "--rows", "0"], "rows 0 is not possible: choose 1 to 50"),
+        (["screen", "--columns", "400"], "columns 400 is not possible: choose 1 to 50"),
     ],
 )
 def test_impossible_request_is_refused_and_nothing_moves(tmp_path, capsys, options, told):
     data = tmp_path / "data"
     refused(in_process(capsys, *options, "--data", data, "--out", tmp_path / "out"), told)
     nothing_moved(data)
+
+
+def folders(tmp_path: Path) -> list[str]:
+    return ["--data", str(tmp_path / "data"), "--out", str(tmp_path / "out")]
+
+
+def test_map_can_be_larger_than_that_of_the_study_and_the_powder_covers_it(tmp_path):
+    app(["mosaic", "--rows", "1", "--columns", "12", *folders(tmp_path)], standalone_mode=False)
+    particles = pd.read_csv(tmp_path / "out" / "mosaic.csv")
+    # 12 columns are 768 um; those of the study end at 256 um from the middle.
+    assert particles["center_x_um"].min() < -320
+    assert particles["center_x_um"].max() > 320
+
+
+@pytest.mark.long
+def test_screening_takes_a_map_of_the_size_that_was_asked_for(tmp_path):
+    app(
+        ["screen", "--rows", "1", "--columns", "2", "--projections", "9", *folders(tmp_path)],
+        standalone_mode=False,
+    )
+    results = json.loads((tmp_path / "out" / "results.json").read_text())
+    assert results["mosaic"]["tiles"] == 2
 
 
 @pytest.mark.long
