@@ -17,7 +17,7 @@ LEVEL = 0.05
 
 DEFECT_WORDS = {
     "share hollow": "hollow particles (more than a quarter void)",
-    "share misshapen": "particles far from round (cracked, broken, pieces of open shells)",
+    "share misshapen": "particles far from round (broken, widely open, pieces of open shells)",
 }
 
 Data = Annotated[

@@ -16,7 +16,7 @@ HOLLOW_FRACTION = 0.25
 simulated, 1 of 94 whole particles is; in a bad lot with shells 10 of 152 (`make examples`)."""
 MISSHAPEN_SPHERICITY = 0.85
 """Sphericity from grey values below which a particle is called misshapen: 2 of 94 and 9 of 152 of
-the same. A crack adds surface, voids inside do not."""
+the same. A wide opening adds surface; voids inside do not, nor a crack of two voxels: blur closes it."""
 SHAPE = "sphericity_grey"
 
 Json = dict[str, Any]
@@ -74,8 +74,8 @@ def describe_defects(
     region = found["region"].tolist() if "region" in found else None
     definitions = {
         "hollow": f"more than {HOLLOW_FRACTION:.0%} of the volume of the particle is void",
-        "misshapen": f"sphericity from grey values below {MISSHAPEN_SPHERICITY:g}: cracked, "
-        "broken, or a piece of a shell that is open",
+        "misshapen": f"sphericity from grey values below {MISSHAPEN_SPHERICITY:g}: broken, "
+        "widely open, or a piece of a shell that is open",
     }
     return {
         name: {

@@ -28,7 +28,7 @@ CEILING = (
 """Why the two differ, for who finds 8 % in a table below a stated risk of 5 %."""
 
 DEFECTS = {
-    "misshapen": "far from round (cracked, broken, or pieces of open shells)",
+    "misshapen": "far from round (broken, widely open, or pieces of open shells)",
     "hollow": "hollow shells, more than a quarter of them void",
 }
 UNITS = {"um": "µm", "um2": "µm²", "um3": "µm³", "1/um": "1/µm"}
