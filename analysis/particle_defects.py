@@ -16,7 +16,8 @@ HOLLOW_FRACTION = 0.25
 simulated, 1 of 94 whole particles is; in a bad lot with shells 10 of 152 (`make examples`)."""
 MISSHAPEN_SPHERICITY = 0.85
 """Sphericity from grey values below which a particle is called misshapen: 2 of 94 and 9 of 152 of
-the same. A wide opening adds surface; voids inside do not, nor a crack of two voxels: blur closes it."""
+the same. A wide opening adds surface; voids inside do not, nor a crack of two voxels, which blur
+closes."""
 SHAPE = "sphericity_grey"
 
 Json = dict[str, Any]

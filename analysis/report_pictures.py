@@ -144,8 +144,8 @@ def misshapen(view: VolumeView, particles: pd.DataFrame, defects: pd.DataFrame) 
         f"Close-up slices of particles of {view.title} that are far from round.",
         f"Far from round: {len(shown)} of {len(worst)} whole particles of {view.title} with a "
         f"sphericity from grey values below {MISSHAPEN_SPHERICITY:g}, cut through their centres in "
-        "three directions. They are broken or widely open, or pieces of a shell that is open: a large "
-        "one is cut into several.",
+        "three directions. They are broken or widely open, or pieces of a shell that is open: a "
+        "large one is cut into several.",
         dpi=STILL_DPI,
     )
 
