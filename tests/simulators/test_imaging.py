@@ -147,6 +147,16 @@ def test_binning_only_averages(powder):
     assert np.abs(averaged - coarse).mean() < 2e-4
 
 
+@pytest.mark.parametrize("binning", [4, 8])
+def test_rows_that_are_not_transformed_back_are_averaged_all_the_same(powder, binning):
+    model = ImagingModel(powder, CONFIGURATION, BLURRED)
+    rays = model.transmission((0, 0, 4), 40.0, binning=2)  # one for each of its pixels
+    side = binning // 2
+    averaged = rays.reshape(512 // side, side, 512 // side, side).mean(axis=(1, 3))
+    coarse = model.transmission((0, 0, 4), 40.0, binning=binning)
+    np.testing.assert_allclose(coarse, averaged, atol=2e-6)
+
+
 def test_impossible_binning_is_refused(powder):
     with pytest.raises(ConfigurationError, match="binning 3"):
         ImagingModel(powder, CONFIGURATION).transmission((0, 0, 4), 0.0, binning=3)

@@ -102,6 +102,16 @@ def test_put_is_complete_when_the_axis_has_arrived(server):
     assert get(f"{MOTOR}.RVAL") == pytest.approx(20.0 / get(f"{MOTOR}.MRES"))
 
 
+def test_value_that_nobody_watches_is_kept_with_its_instrument_time(server):
+    steps = epics.PV(f"{X}.RVAL", form="time", auto_monitor=False)
+    before = steps.get_with_metadata(timeout=TIMEOUT_S)
+    put(X, get(X) + 20.0)
+    after = steps.get_with_metadata(timeout=TIMEOUT_S)
+    assert after["value"] > before["value"]
+    assert after["timestamp"] == pytest.approx(instrument_time(), abs=0.1)
+    put(X, get(X) - 20.0)
+
+
 def test_target_outside_the_limits_reverts_and_moves_nothing(server):
     put(MOTOR, 5.0)
     put(MOTOR, 500.0)
