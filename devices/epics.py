@@ -189,6 +189,16 @@ class EpicsMicroscope(Microscope):
         if configuration.epics is not None:
             self.shutter.use_words(configuration.epics.shutter_words)
 
+    def destroy(self) -> None:
+        """Let go of all channels, those of the clock as well.
+
+        libca looks ever more seldom for channels that are left behind, and for whoever asks for
+        the same names again.
+        """
+        super().destroy()
+        if self.clock is not None:
+            self.clock.close()
+
     @property
     def link(self) -> Link:
         """The connection to the server of the camera."""
@@ -244,10 +254,6 @@ def epics_microscope(
     try:
         microscope.connect(Path(directory), timeout_s)
     except AcquisitionError:
-        # libca looks ever more seldom for channels that are left behind, and for whoever asks for
-        # the same names again.
         microscope.destroy()
-        if microscope.clock is not None:
-            microscope.clock.close()
         raise
     return microscope

@@ -37,7 +37,6 @@ def epics(server: ServerProcess) -> Iterator[EpicsMicroscope]:
     device = epics_microscope(server.prefix, directory=server.directory, simulated=True)
     yield device
     device.destroy()
-    device.clock.close()
 
 
 @pytest.fixture
