@@ -17,6 +17,7 @@ LEVEL = 0.05
 
 DEFECT_WORDS = {
     "share hollow": "hollow particles (more than a quarter void)",
+    "share cracked": "cracked particles (a narrow pore is open to the outside)",
     "share misshapen": "particles far from round (broken, widely open, pieces of open shells)",
 }
 

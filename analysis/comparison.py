@@ -110,8 +110,9 @@ def compare(
     Returns
     -------
     list of Difference
-        Void frequency, diameter, dead volume, and the shares of hollow and of misshapen particles
-        (`find_defects`; the last only where sphericities from grey values were measured).
+        Void frequency, diameter, dead volume, and the shares of hollow, cracked and misshapen
+        particles (`find_defects`; the last two only where open pores and sphericities from grey
+        values were measured).
 
     Notes
     -----
@@ -131,6 +132,8 @@ def compare(
         _dead(first, second, confidence),
         _share(first, second, confidence, "share hollow", "hollow"),
     ]
+    if all("cracked" in side.whole for side in sides):
+        found.append(_share(first, second, confidence, "share cracked", "cracked"))
     if all(SHAPE in side.whole for side in sides):
         found.append(_share(first, second, confidence, "share misshapen", "misshapen"))
     return found

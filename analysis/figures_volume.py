@@ -17,6 +17,7 @@ from skimage.measure import find_contours
 
 from .figures_style import PARTICLE, VOID, new_figure, note, rows_where, scale_bar, style
 from .mosaic import NORMAL_MAD
+from .open_pores import VOLUME as OPEN_VOLUME
 
 if TYPE_CHECKING:
     from .segmentation import Segmentation
@@ -138,6 +139,7 @@ def gallery_figure(
     *,
     count: int = 4,
     particle_ids: Sequence[int] | None = None,
+    through_um: NDArray[np.float64] | None = None,
 ) -> Figure:
     """Show the particles with the largest voids, three slices through each largest void.
 
@@ -153,6 +155,8 @@ def gallery_figure(
         How many particles at most.
     particle_ids
         Show these instead, through their centres.
+    through_um
+        Shape (len(particle_ids), 3): cut those there instead, (x, y, z) in the specimen frame.
     """
     if particle_ids is not None:
         chosen = [(one, 0) for one in particle_ids]
@@ -164,10 +168,13 @@ def gallery_figure(
         return figure
     figure = new_figure(8.4, 2.75 * len(chosen) + 0.3)
     rows = figure.subfigures(len(chosen), 1, squeeze=False)[:, 0]
-    for part, (label, void) in zip(rows, chosen, strict=True):
+    for number, (part, (label, void)) in enumerate(zip(rows, chosen, strict=True)):
         caption = _caption(label, void, particles, voids, named=particle_ids is not None)
         part.suptitle(caption, fontsize=10, x=0.02, ha="left")
-        middle = _center_of(view.voids == void if void else view.particles == label)
+        if through_um is not None:
+            middle = _voxel_at(view, through_um[number])
+        else:
+            middle = _center_of(view.voids == void if void else view.particles == label)
         box = _box_um(view, label)
         limits = _grey_limits(view, label)
         for axes, plane in zip(part.subplots(1, 3), PLANES, strict=True):
@@ -296,6 +303,12 @@ def _center_of(mask: NDArray[np.bool_]) -> tuple[int, ...]:
     return tuple(int(i) for i in index[np.argmin((offset**2).sum(axis=1))])
 
 
+def _voxel_at(view: VolumeView, place_um: NDArray[np.float64]) -> tuple[int, ...]:
+    """Voxel (row, depth, column) nearest to a place (x, y, z) of the specimen."""
+    places = dict(zip("xyz", place_um, strict=True))
+    return tuple(int(np.abs(view.axis_um(name) - places[name]).argmin()) for name in "yzx")
+
+
 def _box_um(view: VolumeView, label: int) -> dict[str, tuple[float, float]]:
     """Equal-sided box around a particle, along x, y and z."""
     index = np.argwhere(view.particles == label)
@@ -324,7 +337,9 @@ def _caption(
         text += f", diameter {diameter:.1f} µm"
     if named:
         shape = _looked_up(particles, "particle_id", label, ("sphericity_grey", "sphericity"))
-        return text if shape is None else f"{text}, sphericity {shape:.2f}"
+        pores_um3 = _looked_up(particles, "particle_id", label, (OPEN_VOLUME,))
+        text += f", sphericity {shape:.2f}" if shape is not None else ""
+        return text + (f", open pores {pores_um3:.1f} µm³" if pores_um3 else "")
     if not void:
         return text + ", no void found"
     names = ("equivalent_diameter_grey_um", "equivalent_diameter_um")

@@ -1,4 +1,4 @@
-"""What is wrong with single particles, counted: hollow shells, and what is far from round."""
+"""What is wrong with single particles, counted: hollow, cracked, or far from round."""
 
 from __future__ import annotations
 
@@ -7,9 +7,12 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
-from .statistics import frequency_interval
-from .summary import MINIMUM_VOID_UM, VOID_VOLUME, count_voids
+from .open_pores import COUNT as OPEN_COUNT
+from .open_pores import VOLUME as OPEN_VOLUME
+from .statistics import frequency_interval, ratio_of_sums_interval
+from .summary import MINIMUM_VOID_UM, VOID_COUNT, VOID_VOLUME, count_voids
 
 HOLLOW_FRACTION = 0.25
 """Share of its volume that is void from which a particle is called hollow. In the study's powder,
@@ -17,7 +20,7 @@ simulated, 1 of 94 whole particles is; in a bad lot with shells 10 of 152 (`make
 MISSHAPEN_SPHERICITY = 0.85
 """Sphericity from grey values below which a particle is called misshapen: 2 of 94 and 9 of 152 of
 the same. A wide opening adds surface; voids inside do not, nor a crack of two voxels, which blur
-closes."""
+closes: those are open pores, counted apart."""
 SHAPE = "sphericity_grey"
 
 Json = dict[str, Any]
@@ -26,7 +29,7 @@ Json = dict[str, Any]
 def find_defects(
     particles: pd.DataFrame, voids: pd.DataFrame, *, minimum_void_um: float = MINIMUM_VOID_UM
 ) -> pd.DataFrame:
-    """Return the whole particles, and whether each is hollow, or misshapen.
+    """Return the whole particles, and whether each is hollow, cracked or misshapen.
 
     Parameters
     ----------
@@ -39,20 +42,34 @@ def find_defects(
     -------
     DataFrame
         With the columns ``hollow`` and ``misshapen``; without a sphericity from grey values a
-        particle is not called misshapen.
+        particle is not called misshapen. Where open pores were looked for
+        (`zoneplate.analysis.open_pores`) also ``cracked`` (it has some) and
+        ``void_or_open_pore``.
     """
     whole, _ = count_voids(particles, voids, minimum_void_um=minimum_void_um)
-    if whole.empty:
-        return whole.assign(hollow=np.zeros(0, bool), misshapen=np.zeros(0, bool))
-    share = whole[VOID_VOLUME].to_numpy(np.float64) / whole["volume_um3"].to_numpy(np.float64)
-    shape = whole[SHAPE].to_numpy(np.float64) if SHAPE in whole else np.full(len(whole), np.nan)
-    return whole.assign(hollow=share > HOLLOW_FRACTION, misshapen=shape < MISSHAPEN_SPHERICITY)
+    volume = _numbers(whole, "volume_um3")
+    found = whole.assign(
+        hollow=_numbers(whole, VOID_VOLUME) > HOLLOW_FRACTION * volume,
+        misshapen=_numbers(whole, SHAPE) < MISSHAPEN_SPHERICITY,
+    )
+    if OPEN_COUNT in whole:
+        cracked = _numbers(whole, OPEN_COUNT) > 0
+        found = found.assign(
+            cracked=cracked, void_or_open_pore=cracked | (_numbers(whole, VOID_COUNT) > 0)
+        )
+    return found
+
+
+def _numbers(table: pd.DataFrame, name: str) -> NDArray[np.float64]:
+    if name not in table:
+        return np.full(len(table), np.nan)
+    return table[name].to_numpy(np.float64)
 
 
 def describe_defects(
     particles: pd.DataFrame, voids: pd.DataFrame, *, minimum_void_um: float = MINIMUM_VOID_UM
 ) -> Json:
-    """Return how many whole particles are hollow, and how many misshapen.
+    """Return how many whole particles are hollow, cracked and misshapen.
 
     Parameters
     ----------
@@ -63,6 +80,8 @@ def describe_defects(
     -------
     dict
         ``hollow`` and ``misshapen``: a share with its interval, the count ``k``, and a definition.
+        Where open pores were looked for also ``cracked`` and ``void_or_open_pore``, and
+        ``open_pore_fraction``, volume of pores over volume of particles.
 
     Examples
     --------
@@ -78,7 +97,10 @@ def describe_defects(
         "misshapen": f"sphericity from grey values below {MISSHAPEN_SPHERICITY:g}: broken, "
         "widely open, or a piece of a shell that is open",
     }
-    return {
+    if OPEN_COUNT in found:
+        definitions["cracked"] = "at least one open pore: narrow, deep, and open to the outside"
+        definitions["void_or_open_pore"] = "an internal void that counts, or an open pore"
+    shares: Json = {
         name: {
             **asdict(frequency_interval(found[name].to_numpy(bool), region=region)),
             "k": int(np.count_nonzero(found[name].to_numpy(bool))),
@@ -86,3 +108,10 @@ def describe_defects(
         }
         for name, definition in definitions.items()
     }
+    if OPEN_COUNT in found:
+        open_um3, volume_um3 = _numbers(found, OPEN_VOLUME), _numbers(found, "volume_um3")
+        shares["open_pore_fraction"] = {
+            **asdict(ratio_of_sums_interval(open_um3, volume_um3, region=region)),
+            "definition": "volume of open pores over volume of particles, no part of it",
+        }
+    return shares

@@ -194,6 +194,7 @@ def _volumes(
                 "slices": pictures.slices(view, names),
                 "solid": pictures.solid(view, meshes, names) if meshes else None,
                 "gallery": pictures.gallery(view, own_particles, own_voids) if meshes else None,
+                "cracked": pictures.cracked(view, own_particles, defects),
                 "misshapen": pictures.misshapen(view, own_particles, defects),
             }
         )

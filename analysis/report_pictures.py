@@ -21,6 +21,8 @@ from .figures_surfaces import solid_figure
 from .figures_volume import VolumeView, gallery_figure, slices_figure
 from .meshes import Mesh
 from .mosaic import Mosaic
+from .open_pores import PLACE as OPEN_PLACE
+from .open_pores import VOLUME as OPEN_VOLUME
 from .particle_defects import MISSHAPEN_SPHERICITY, SHAPE
 from .report_format import format_interval_of, format_limit, format_number, is_finite
 
@@ -31,8 +33,8 @@ STILL_DPI = 110
 FRONT_DEG, EDGE_DEG = 20.0, 70.0
 """Angles up to and from which a radiograph is called front-on and edge-on."""
 
-MISSHAPEN_SHOWN = 2
-"""Particles far from round that are shown of each tomogram."""
+CRACKED_SHOWN, MISSHAPEN_SHOWN = 2, 2
+"""Particles with open pores, and far from round, that are shown of each tomogram."""
 
 Json = Mapping[str, Any]
 
@@ -126,6 +128,28 @@ def gallery(view: VolumeView, particles: pd.DataFrame, voids: pd.DataFrame) -> P
         f"Close-up slices of single particles of {view.title}.",
         "The whole particles with the largest voids (the largest particles, when there are no "
         "voids), cut through the middle of the void in three directions.",
+        dpi=STILL_DPI,
+    )
+
+
+def cracked(view: VolumeView, particles: pd.DataFrame, defects: pd.DataFrame) -> Picture | None:
+    """Show the particles of a tomogram with the largest open pores; None if none has any."""
+    own = view.rows_of(defects)
+    if "cracked" not in own or not own["cracked"].any():
+        return None
+    worst = own.loc[own["cracked"]].sort_values(OPEN_VOLUME, ascending=False)
+    shown = worst.head(CRACKED_SHOWN)
+    return picture(
+        gallery_figure(
+            view,
+            particles,
+            particle_ids=shown["particle_id"].astype(int).tolist(),
+            through_um=shown[[*OPEN_PLACE]].to_numpy(np.float64),
+        ),
+        f"Close-up slices of particles of {view.title} with open cracks.",
+        f"Cracked: {len(shown)} of {len(worst)} whole particles of {view.title} with a narrow pore "
+        "that is open to the outside, cut through the middle of the largest one in three "
+        "directions. What is open is no internal void, and no part of the particle.",
         dpi=STILL_DPI,
     )
 

@@ -234,16 +234,22 @@ def roughness_table(results: Json) -> Table | None:
 
 
 def defects_table(results: Json) -> Table | None:
-    """Return how many particles are hollow, and how many far from round."""
+    """Return how many particles are hollow, cracked, and far from round."""
     if not results.get("defects"):
         return None
     lines = [
         Line(name, (_share(results, f"defects.{entry}"), Cell(_counted(results["defects"][entry]))))
         for name, entry in (
             ("Hollow: more than a quarter is void", "hollow"),
+            ("Cracked: a narrow pore is open to the outside", "cracked"),
+            ("Internal void or open pore", "void_or_open_pore"),
             ("Far from round: sphericity from grey values below 0.85", "misshapen"),
         )
+        if entry in results["defects"]  # results of before have no open pores
     ]
+    if "open_pore_fraction" in results["defects"]:
+        share = _share(results, "defects.open_pore_fraction")
+        lines.append(Line("Volume of open pores over that of particles", (share, Cell(""))))
     return Table("Defects of whole particles", ("Defect", "This sample", "Particles"), tuple(lines))
 
 

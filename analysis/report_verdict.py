@@ -30,6 +30,7 @@ CEILING = (
 DEFECTS = {
     "misshapen": "far from round (broken, widely open, or pieces of open shells)",
     "hollow": "hollow shells, more than a quarter of them void",
+    "cracked": "cracked, with a narrow pore that is open to the outside",
 }
 UNITS = {"um": "µm", "um2": "µm²", "um3": "µm³", "1/um": "1/µm"}
 

@@ -8,7 +8,8 @@ voids have to be filled first: with a void inside, a quarter of the single parti
 A hollow that is open to the outside through a crack is no internal void, and the distance map of
 a shell is a ridge with many peaks. So a piece of solid that would be cut is looked at again: its
 hollow is filled where a ball of half the crack's width cannot leave it, and where the straight
-way between two peaks leaves the solid, the neck is looked for on the widest way around.
+way between two peaks leaves the solid, the neck is looked for on the widest way around. What was
+cut along an open crack is put together again (`zoneplate.analysis.cut_cracks`).
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from skimage.segmentation import watershed
 
+from .cut_cracks import rejoin_cracked
 from .morphology import grown
 from .workers import available_threads
 
@@ -103,7 +105,8 @@ def split_touching(mask: NDArray[np.bool_]) -> tuple[NDArray[np.int32], NDArray[
         kept = _prune(peaks[peak_owner == owner] - [side.start for side in box], inner)
         if len(kept) > 1:
             kept, surface = _without_hollow(own, kept, inner, smooth[box])
-            pieces = _flood(surface, surface > 0, kept)[own]
+            flooded = np.where(own, _flood(surface, surface > 0, kept), np.int32(0))
+            pieces = rejoin_cracked(flooded, part == 0)[own]
             # One that lies in the hollow alone is none.
             found = np.flatnonzero(np.bincount(pieces)[1:]) + 1
             numbers = np.full(len(kept) + 1, owner)

@@ -21,6 +21,7 @@ from .geometry import Geometry, find_geometry, geometry_bytes
 from .growing_volume import GrowingVolume
 from .jumps import Jump, likeliest_jump
 from .memory import DEFAULT_KEEP_LIMIT_BYTES, available_bytes
+from .open_pores import measure_open_pores
 from .particles import measure_particles, measure_voids
 from .quality import signal_to_noise, transmission_statistics
 from .reconstruction import StreamingReconstruction
@@ -396,6 +397,7 @@ class TomogramAnalysis:
         if not measurable(angles_deg, self.shape[1]):
             particles, voids = particles.iloc[:0].copy(), voids.iloc[:0].copy()
             summary = summarize(particles, voids, minimum_void_um=self.minimum_void_um)
+        particles = particles.merge(measure_open_pores(segmentation), on="particle_id", how="left")
         # The study's areas, by counting voxel faces, stand beside ours.
         for table, crossings, name in (
             (particles, segmentation.particle_crossings, "particle_id"),

@@ -80,6 +80,22 @@ def test_misshapen_particles_are_compared_where_shapes_are_known():
     assert found.p_value < 1e-4
 
 
+def test_cracked_particles_are_compared_where_open_pores_were_looked_for():
+    rng = np.random.default_rng(5)
+    tables = []
+    for share in (0.01, 0.3):
+        particles, voids = lot(rng)
+        pores = (rng.random(len(particles)) < share).astype(int)
+        tables.append(
+            (particles.assign(open_pore_count=pores, open_pore_volume_um3=9.0 * pores), voids)
+        )
+    found = {one.quantity: one for one in compare(*tables, minimum_void_um=1.0)}
+    cracked = found["share cracked"]
+    assert cracked.low < 0.29 < cracked.high
+    assert cracked.p_value < 1e-4
+    assert "share misshapen" not in found
+
+
 def test_independent_particles_are_judged_as_by_scipy():
     rng = np.random.default_rng(9)
     a, b = lot(rng, regions=1, size=40), lot(rng, regions=1, size=60, median_um=5.6)

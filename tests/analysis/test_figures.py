@@ -168,6 +168,21 @@ def test_the_gallery_shows_whole_particles_with_the_largest_voids_first():
     assert "Particle 3" not in without  # cut by the border
 
 
+def test_the_gallery_cuts_particles_through_a_place_if_asked():
+    particles, _ = tables()
+    particles["open_pore_volume_um3"] = [0.0, 8.2, 0.0]
+    view = volume_view()
+    figure = figures.gallery_figure(
+        view, particles, particle_ids=[2], through_um=np.array([[95.1, -44.4, 3.1]])
+    )
+    assert "sphericity 0.98, open pores 8.2 µm³" in texts(figure)
+    xy, xz, yz = (axes.images[0].get_array() for axes in figure.axes)
+    row, depth, column = 28, 10, 12  # (19.5 - 28) * 0.5 - 40 is -44.25, and so on
+    assert np.array_equal(xy, view.volume[:, depth])
+    assert np.array_equal(xz, view.volume[row][::-1])
+    assert np.array_equal(yz, view.volume[:, :, column])
+
+
 def test_histogram_means_leave_out_what_is_not_counted():
     particles, voids = tables()
     small = voids.assign(void_id=2, equivalent_diameter_um=1.0, sphericity=0.1)

@@ -133,10 +133,19 @@ def test_the_page_says_what_is_wrong_with_single_particles():
     results = results_with(0.7)
     assert verdict_text(results).defects == ""
     share = {"value": 0.158, "low": 0.07, "high": 0.33, "n": 171, "k": 27}
-    results["defects"] = {"hollow": {**share, "value": 0.0, "k": 0}, "misshapen": share}
+    few = {**share, "value": 0.041, "k": 7}
+    results["defects"] = {
+        "hollow": {**share, "value": 0.0, "k": 0},
+        "misshapen": share,
+        "cracked": few,
+    }
     said = verdict_text(results).defects.replace("\N{NO-BREAK SPACE}", " ")
     assert said.startswith("16 % of the particles are far from round")
     assert "(27 of 171)" in said
+    assert said.endswith(
+        "and 4.1 % of the particles are cracked, with a narrow pore that is open to "
+        "the outside (7 of 171)."
+    )
     assert "hollow" not in said
 
 

@@ -64,6 +64,8 @@ def test_particles_come_back_where_they_are(frames):
         assert row["center_y_um"] == pytest.approx(y + 50.0, abs=PIXEL_UM / 2)
         assert row["center_z_um"] == pytest.approx(z + 5.0, abs=PIXEL_UM / 2)
         assert row["equivalent_diameter_um"] == pytest.approx(2 * radius, rel=0.03)
+    assert (table["open_pore_count"] == 0).all()
+    assert table["open_pore_x_um"].isna().all()
 
 
 def test_late_references_and_any_order_give_the_same_volume(frames):
