@@ -115,7 +115,10 @@ def _defects(found: Mapping[str, Any]) -> str:
         for name, words in DEFECTS.items()
         if (found.get(name) or {}).get("k")
     ]
-    return f"{capitalized(', and '.join(parts))}." if parts else ""
+    if not parts:
+        return ""
+    *others, last = parts
+    return f"{capitalized(', and '.join([', '.join(others), last] if others else [last]))}."
 
 
 def _sentence(part: str) -> str:
