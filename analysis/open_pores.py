@@ -19,7 +19,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from .morphology import Box, dilate, grown
+from .morphology import Box, dilate, dilate_by_ball, grown
 from .segmentation import Segmentation
 from .workers import available_threads
 
@@ -151,9 +151,9 @@ def _pores(
     segmentation: Segmentation, number: int, box: Box, radius: float, depth: float, least: int
 ) -> list[Pore]:
     """Return the open pores of one particle."""
-    # Room for the ball to roll on.
-    margin = math.ceil(radius) + 2
-    box = grown(box, margin, segmentation.particles.shape)
+    # What is closed lies in the particle's box; the ball needs room to roll on outside.
+    margin = math.ceil(radius) + 1
+    box = grown(box, REACH_VOXELS, segmentation.particles.shape)
     part = segmentation.particles[box]
     own = part == number
     closed = _closed(np.pad(own, margin), radius)
@@ -190,7 +190,6 @@ def _pores(
 
 def _closed(own: Mask, radius: float) -> Mask:
     """Return what a ball outside a particle cannot reach."""
-    near = edt.edt(~own, black_border=False) <= radius
-    closed = edt.edt(near, black_border=False) > radius
+    closed = ~dilate_by_ball(~dilate_by_ball(own, radius), radius)
     regions = cc3d.connected_components(~closed, connectivity=6)
     return regions != regions[0, 0, 0]

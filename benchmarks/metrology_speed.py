@@ -28,6 +28,7 @@ from skimage.measure import marching_cubes, mesh_surface_area, regionprops, regi
 from skimage.segmentation import watershed
 
 from zoneplate.analysis import measure_particles, measure_voids, segment
+from zoneplate.analysis.open_pores import measure_open_pores
 from zoneplate.analysis.workers import available_threads
 
 VOXEL_UM = 0.512
@@ -123,6 +124,10 @@ def main() -> None:
         count, segmenting, tables = best(measure, volume)
         rate = 60_000 * count / (segmenting + tables)
         print(f"{name:20s} {count:9d} {segmenting:12d} {tables:11d}   {rate:,.0f} particles/min")
+    found = segment(volume, VOXEL_UM, field_radius_um=VOXEL_UM * len(volume))
+    began = time.perf_counter()
+    measure_open_pores(found)
+    print(f"open pores, once when the scan is over: {1000 * (time.perf_counter() - began):.0f} ms")
     size = int(sys.argv[1]) if len(sys.argv) > 1 else 256
     for name in PIPELINES:
         with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
