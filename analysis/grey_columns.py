@@ -9,10 +9,11 @@ from weakref import WeakKeyDictionary
 import numpy as np
 from numpy.typing import NDArray
 
+from .grey_kernels import fill_voids
 from .grey_shape import GreyShapes
 from .grey_slabs import measure_grey_shapes_in_slabs
 from .grey_volume import measure_grey_voids
-from .morphology import Box, dilate, erode
+from .morphology import Box, erode
 from .segmentation import Segmentation
 from .thresholds import Phases
 from .uncertainty import standard_uncertainty_with_bias
@@ -213,10 +214,8 @@ def _particle_shapes(segmentation: Segmentation, phases: Phases) -> GreyShapes:
 
     def share(box: Box) -> NDArray[np.float32]:
         part = (segmentation.volume[box] - phases.background_level) / np.float32(phases.contrast)
-        voids = segmentation.voids[box] > 0
-        if voids.any():
-            inside = erode(segmentation.particles[box] > 0)
-            part[dilate(voids, VOID_REACH_VOXELS) & inside] = 1.0
+        # As solid as their walls: the hulls and surfaces of particles know no voids.
+        fill_voids(part, segmentation.particles[box], segmentation.voids[box], VOID_REACH_VOXELS)
         return part
 
     noise = float(np.hypot(phases.background_noise, phases.solid_noise) / np.sqrt(2))

@@ -60,6 +60,38 @@ def _gaussian(values: Grey, axis: int, order: int) -> Grey:
     return result
 
 
+@njit(cache=True, nogil=True)
+def fill_voids(
+    share: Grey, particles: Labels, voids: Labels, reach: int
+) -> None:  # pragma: no cover - compiled
+    """Make solid what is at most `reach` rows, layers and columns from a void, in place.
+
+    Only inside: not the outermost voxels of a particle. Beyond the array everything is inside.
+    """
+    rows, depth, columns = voids.shape
+    for i in range(rows):
+        for j in range(depth):
+            for k in range(columns):
+                if voids[i, j, k] == 0:
+                    continue
+                for p in range(max(i - reach, 0), min(i + reach + 1, rows)):
+                    for q in range(max(j - reach, 0), min(j + reach + 1, depth)):
+                        for r in range(max(k - reach, 0), min(k + reach + 1, columns)):
+                            if share[p, q, r] != 1 and _is_inside(particles, p, q, r):
+                                share[p, q, r] = 1
+
+
+@njit(cache=True, nogil=True)
+def _is_inside(particles: Labels, i: int, j: int, k: int) -> bool:  # pragma: no cover - compiled
+    rows, depth, columns = particles.shape
+    for p in range(max(i - 1, 0), min(i + 2, rows)):
+        for q in range(max(j - 1, 0), min(j + 2, depth)):
+            for r in range(max(k - 1, 0), min(k + 2, columns)):
+                if particles[p, q, r] == 0:
+                    return False
+    return True
+
+
 @njit(cache=True, nogil=True, fastmath=True)
 def _convolve(values: Grey, kernel: Grey, result: Grey) -> None:  # pragma: no cover - compiled
     """Correlate along the middle axis; beyond the ends the last value goes on."""

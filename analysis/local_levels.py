@@ -16,8 +16,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from numba import njit
 from numpy.typing import NDArray
 from scipy import ndimage
+
+from .workers import in_parts
 
 BLOCK_VOXELS = 2
 """Edge of the blocks in which the background is averaged before it is smoothed."""
@@ -30,6 +33,8 @@ PRIOR_VOXELS = 0.05
 FULL_BLOCK = 0.9
 """Share of a block that must be empty to tell how blocks scatter."""
 FEWEST_BLOCKS = 20
+LEAST_ROWS = 16
+"""Fewer are not worth a thread."""
 DOUBLINGS = 3
 """Blocks of 2, 4 and 8 voxels edge: up to the size of small particles."""
 
@@ -90,13 +95,19 @@ def local_background(share: Grey, empty: NDArray[np.bool_]) -> LocalBackground:
     >>> np.round(found.layers[[5, 35]], 3).tolist()
     [0.0, 0.07]
     """
-    rest = np.where(empty, share, np.float32(0))
-    counts = np.count_nonzero(empty, axis=(0, 2))
-    layers = rest.sum(axis=(0, 2), dtype=np.float64) / np.maximum(counts, LAYER_PRIOR_VOXELS)
-    rest -= np.where(empty, layers[:, np.newaxis].astype(np.float32), np.float32(0))
-    total = max(int(counts.sum()), 1)
-    noise = float(np.sqrt(np.square(rest, dtype=np.float64).sum() / total))
-    weight, value = _halved(empty.astype(np.float32)), _halved(rest)
+    rows = len(share)
+    sums = in_parts(lambda a, b: _layer_sums(share[a:b], empty[a:b]), rows, LEAST_ROWS)
+    counts, total = (np.sum(part, axis=0) for part in zip(*sums, strict=True))
+    layers = total / np.maximum(counts, LAYER_PRIOR_VOXELS)
+    weight, value = np.zeros((2, *(-(-size // BLOCK_VOXELS) for size in share.shape)), np.float32)
+
+    def blocks(first: int, stop: int) -> float:
+        own = slice(first * BLOCK_VOXELS, min(stop * BLOCK_VOXELS, rows))
+        around = slice(first, stop)
+        return _add_blocks(share[own], empty[own], layers, weight[around], value[around])
+
+    squares = sum(in_parts(blocks, len(weight), LEAST_ROWS // BLOCK_VOXELS))
+    noise = float(np.sqrt(squares / max(int(counts.sum()), 1)))
     voxels, factors = _block_factors(weight, value, noise)
     smooth_weight, smooth_value = (
         ndimage.gaussian_filter(part, SMOOTHING_BLOCKS, truncate=TRUNCATION, mode="constant")
@@ -104,6 +115,41 @@ def local_background(share: Grey, empty: NDArray[np.bool_]) -> LocalBackground:
     )
     level = (smooth_value / (smooth_weight + PRIOR_VOXELS)).astype(np.float32)
     return LocalBackground(layers, level, noise, voxels, factors)
+
+
+@njit(cache=True, nogil=True)
+def _layer_sums(
+    share: Grey, empty: NDArray[np.bool_]
+) -> tuple[NDArray[np.int64], Floats]:  # pragma: no cover - compiled
+    """Count and add up what is empty in each layer."""
+    rows, depth, columns = share.shape
+    counts, sums = np.zeros(depth, dtype=np.int64), np.zeros(depth)
+    for i in range(rows):
+        for j in range(depth):
+            for k in range(columns):
+                if empty[i, j, k]:
+                    counts[j] += 1
+                    sums[j] += share[i, j, k]
+    return counts, sums
+
+
+@njit(cache=True, nogil=True)
+def _add_blocks(
+    share: Grey, empty: NDArray[np.bool_], layers: Floats, weight: Grey, value: Grey
+) -> float:  # pragma: no cover - compiled
+    """Add up what is empty, and its differences from the layers, in blocks; return the squares."""
+    rows, depth, columns = share.shape
+    squares = 0.0
+    for i in range(rows):
+        for j in range(depth):
+            for k in range(columns):
+                if empty[i, j, k]:
+                    rest = share[i, j, k] - np.float32(layers[j])
+                    squares += np.float64(rest) ** 2
+                    block = (i // BLOCK_VOXELS, j // BLOCK_VOXELS, k // BLOCK_VOXELS)
+                    weight[block] += np.float32(1)
+                    value[block] += rest
+    return squares
 
 
 def _halved(values: Grey) -> Grey:
