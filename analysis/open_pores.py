@@ -104,12 +104,12 @@ def measure_open_pores(
     radius = WIDEST_VOXELS / 2 if widest_um is None else widest_um / voxel_um / 2
     depth = LEAST_DEPTH_VOXELS if least_depth_um is None else least_depth_um / voxel_um
     for name, value in (
-        ("widest_um", radius),
-        ("least_depth_um", depth),
+        ("widest_um", widest_um),
+        ("least_depth_um", least_depth_um),
         ("least_voxels", least_voxels),
     ):
-        if not value > 0:
-            raise ValueError(f"{name} must be positive; give a larger one or leave it out")
+        if value is not None and not value > 0:
+            raise ValueError(f"{name} must be positive, not {value}; leave it out for the default")
     boxes = cc3d.statistics(segmentation.particles.view(np.uint32))["bounding_boxes"]
     ids = [n for n in range(1, len(segmentation.split)) if segmentation.particle_moments.voxels[n]]
 
@@ -170,8 +170,8 @@ def _pores(
     full = ndimage.gaussian_filter(closed.astype(np.float32), EDGE_BLUR_VOXELS)[inner]
     phases = segmentation.phases
     pores: list[Pore] = []
-    for number in np.flatnonzero(deepest >= depth) + 1:
-        pore = labels == number
+    for deep in np.flatnonzero(deepest >= depth) + 1:
+        pore = labels == deep
         near = dilate(pore, REACH_VOXELS) & ~others
         if phases is None:
             volume, noise = float(np.count_nonzero(pore)), 0.0
