@@ -99,7 +99,8 @@ def local_background(share: Grey, empty: NDArray[np.bool_]) -> LocalBackground:
     sums = in_parts(lambda a, b: _layer_sums(share[a:b], empty[a:b]), rows, LEAST_ROWS)
     counts, total = (np.sum(part, axis=0) for part in zip(*sums, strict=True))
     layers = total / np.maximum(counts, LAYER_PRIOR_VOXELS)
-    weight, value = np.zeros((2, *(-(-size // BLOCK_VOXELS) for size in share.shape)), np.float32)
+    shape = tuple(-(-size // BLOCK_VOXELS) for size in share.shape)
+    weight, value = np.zeros(shape, dtype=np.float32), np.zeros(shape, dtype=np.float32)
 
     def blocks(first: int, stop: int) -> float:
         own = slice(first * BLOCK_VOXELS, min(stop * BLOCK_VOXELS, rows))

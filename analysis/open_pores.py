@@ -120,16 +120,14 @@ def measure_open_pores(
         found = list(pool.map(of_particle, ids))
     scale = voxel_um**3
     # What is missed is missed of all alike: uncertainties add up.
-    volume, volume_se = (
-        np.array([scale * sum(pore[k] for pore in pores) for pores in found], dtype=np.float64)
-        for k in (0, 1)
-    )
+    volume = [scale * sum(pore.volume for pore in pores) for pores in found]
+    volume_se = [scale * sum(pore.volume_se for pore in pores) for pores in found]
     return pd.DataFrame(
         {
             "particle_id": np.array(ids, dtype=np.int64),
             COUNT: np.array([len(pores) for pores in found], dtype=np.int64),
-            VOLUME: volume,
-            f"{VOLUME}_se": volume_se,
+            VOLUME: np.array(volume, dtype=np.float64),
+            f"{VOLUME}_se": np.array(volume_se, dtype=np.float64),
             **_places(segmentation, found),
         }
     )

@@ -135,9 +135,11 @@ def gallery(view: VolumeView, particles: pd.DataFrame, voids: pd.DataFrame) -> P
 def cracked(view: VolumeView, particles: pd.DataFrame, defects: pd.DataFrame) -> Picture | None:
     """Show the particles of a tomogram with the largest open pores; None if none has any."""
     own = view.rows_of(defects)
-    if "cracked" not in own or not own["cracked"].any():
+    if "cracked" not in own:
         return None
     worst = own.loc[own["cracked"]].sort_values(OPEN_VOLUME, ascending=False)
+    if worst.empty:
+        return None
     shown = worst.head(CRACKED_SHOWN)
     return picture(
         gallery_figure(
