@@ -13,6 +13,7 @@ import itertools
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -21,7 +22,7 @@ from accuracy_against_truth import CENTER, SAME_VOID_UM, distance_um
 from zoneplate.acquisition import open_session
 from zoneplate.analysis.summary import MINIMUM_VOID_UM
 from zoneplate.plans import tomography
-from zoneplate.simulators import Defects, nmc622
+from zoneplate.simulators import Defects, Specimen, nmc622
 
 CENTERS_UM = ((-110.0, 0.0, 3.0), (0.0, 0.0, 3.0), (110.0, 0.0, 3.0))
 SAME_PARTICLE_UM = 1.5
@@ -38,6 +39,28 @@ PAIRS = (
     ("sphericity", "sphericity"),
     ("sphericity_grey", "sphericity"),
 )
+
+
+def beside_truth(specimen: Specimen, truth: pd.DataFrame, tomogram: Any) -> pd.DataFrame:
+    """Return the whole particles of a field, each with the measured one that is nearest.
+
+    Columns of the truth end in ``_true``; ``matched`` are those that are near and each the nearest
+    of the other: else two particles were taken for one.
+    """
+    inside = specimen.whole_in_field(
+        tomogram.center_um,
+        tomogram.facts["whole_radius_um"],
+        tomogram.volume.shape[0] * tomogram.voxel_um / 2,
+    )
+    own = truth[np.asarray(inside)].reset_index(drop=True)
+    apart = np.linalg.norm(
+        own[CENTER].to_numpy()[:, None] - tomogram.particles[CENTER].to_numpy()[None], axis=2
+    )
+    nearest = apart.argmin(axis=1)
+    found = tomogram.particles.iloc[nearest].reset_index(drop=True)
+    mutual = apart.argmin(axis=0)[nearest] == np.arange(len(own))
+    matched = (apart.min(axis=1) < SAME_PARTICLE_UM) & mutual
+    return own.add_suffix("_true").join(found).assign(matched=matched)
 
 
 def one_powder(seed: int) -> dict[str, list[pd.DataFrame]]:
@@ -57,25 +80,11 @@ def one_powder(seed: int) -> dict[str, list[pd.DataFrame]]:
         for center_um in CENTERS_UM:
             (uid,) = session.RE(tomography(session.microscope, center_um=center_um))
             tomogram = session.tomogram(uid)
-            inside = specimen.whole_in_field(
-                tomogram.center_um,
-                tomogram.facts["whole_radius_um"],
-                tomogram.volume.shape[0] * tomogram.voxel_um / 2,
-            )
-            own = truth[np.asarray(inside)].reset_index(drop=True)
-            apart = np.linalg.norm(
-                own[CENTER].to_numpy()[:, None] - tomogram.particles[CENTER].to_numpy()[None],
-                axis=2,
-            )
-            nearest = apart.argmin(axis=1)
-            found = tomogram.particles.iloc[nearest].reset_index(drop=True)
-            # Each the nearest of the other: else two particles were taken for one.
-            mutual = apart.argmin(axis=0)[nearest] == np.arange(len(own))
-            matched = (apart.min(axis=1) < SAME_PARTICLE_UM) & mutual
-            both = own.add_suffix("_true").join(found).assign(matched=matched)
+            both = beside_truth(specimen, truth, tomogram)
             rows["particles"].append(both)
-            right = dict(zip(own["particle_id"], matched, strict=True))
-            size_um = dict(zip(own["particle_id"], own["equivalent_diameter_um"], strict=True))
+            own = both["particle_id_true"]
+            right = dict(zip(own, both["matched"], strict=True))
+            size_um = dict(zip(own, both["equivalent_diameter_um_true"], strict=True))
             known = contacts[
                 contacts["first_particle_id"].isin(right)
                 & contacts["second_particle_id"].isin(right)
@@ -89,7 +98,7 @@ def one_powder(seed: int) -> dict[str, list[pd.DataFrame]]:
                     }
                 )
             )
-            voids = holes[holes["particle_id"].isin(own["particle_id"])]
+            voids = holes[holes["particle_id"].isin(own)]
             rows["voids"].append(
                 voids.assign(found=distance_um(voids, tomogram.voids) < SAME_VOID_UM)
             )
@@ -105,7 +114,7 @@ def one_powder(seed: int) -> dict[str, list[pd.DataFrame]]:
                 solid=tomogram.particles.loc[
                     ~tomogram.particles["touches_border"].astype(bool), "volume_um3"
                 ].sum(),
-                solid_true=own["volume_um3"].sum(),
+                solid_true=both["volume_um3_true"].sum(),
             )
     return rows
 

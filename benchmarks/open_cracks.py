@@ -14,10 +14,8 @@ import tempfile
 from itertools import pairwise
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
-from accuracy_against_truth import CENTER
-from chain_accuracy import CENTERS_UM, SAME_PARTICLE_UM
+from chain_accuracy import CENTERS_UM, beside_truth
 
 from zoneplate.acquisition import open_session
 from zoneplate.analysis.open_pores import COUNT, VOLUME
@@ -40,21 +38,8 @@ def one_powder(specimen: Specimen, seed: int) -> pd.DataFrame:
         for center_um in CENTERS_UM:
             (uid,) = session.RE(tomography(session.microscope, center_um=center_um))
             tomogram = session.tomogram(uid)
-            inside = specimen.whole_in_field(
-                tomogram.center_um,
-                tomogram.facts["whole_radius_um"],
-                tomogram.volume.shape[0] * tomogram.voxel_um / 2,
-            )
-            own = truth[np.asarray(inside)].reset_index(drop=True)
-            apart = np.linalg.norm(
-                own[CENTER].to_numpy()[:, None] - tomogram.particles[CENTER].to_numpy()[None],
-                axis=2,
-            )
-            nearest = apart.argmin(axis=1)
-            mutual = apart.argmin(axis=0)[nearest] == np.arange(len(own))
-            found = tomogram.particles.iloc[nearest].reset_index(drop=True)
-            both = own.add_suffix("_true").join(found)
-            rows.append(both[(apart.min(axis=1) < SAME_PARTICLE_UM) & mutual])
+            both = beside_truth(specimen, truth, tomogram)
+            rows.append(both[both["matched"]])
     return pd.concat(rows, ignore_index=True)
 
 
