@@ -30,8 +30,9 @@ LEAST_ONE_SIDED = 0.1
 """Of `Gap.one_sided`: of 159 pairs of particles that touch, those as solid as below have at most
 0.05 and the others 0.11; particles that were cut along a crack 0.12 to 0.43."""
 LEAST_SOLIDITY = 0.93
-"""Voxels of both pieces and the gap over the volume of the pieces' convex hull: 0.95 and more for
-particles that were cut along a crack, up to 0.88 for two that touch."""
+"""Voxels of the pieces and the gaps over the volume of the pieces' convex hull: 0.95 and more for
+particles that were cut along a crack. Of two that touch it is below 0.88 where their contact is
+large; a small particle beside a large one reaches 1.3, but its gap goes all around."""
 
 Labels = NDArray[np.int32]
 Mask = NDArray[np.bool_]

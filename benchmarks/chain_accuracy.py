@@ -12,6 +12,7 @@ from __future__ import annotations
 import itertools
 import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -63,14 +64,8 @@ def beside_truth(specimen: Specimen, truth: pd.DataFrame, tomogram: Any) -> pd.D
     return own.add_suffix("_true").join(found).assign(matched=matched)
 
 
-def one_powder(seed: int) -> dict[str, list[pd.DataFrame]]:
-    """Scan three fields; return matched particles, voids, contacts and counts."""
-    specimen = nmc622(seed=seed, defects=Defects(touching_fraction=0.3))
-    truth, holes = specimen.truth_particles(), specimen.truth_voids()
-    contacts = specimen.truth_contacts()
-    rows: dict[str, list[pd.DataFrame]] = {
-        name: [] for name in ("particles", "voids", "pairs", "false")
-    }
+def scanned_fields(specimen: Specimen, seed: int) -> Iterator[Any]:
+    """Scan three fields of a powder and yield what was made of each."""
     with (
         tempfile.TemporaryDirectory() as folder,
         open_session(
@@ -79,43 +74,51 @@ def one_powder(seed: int) -> dict[str, list[pd.DataFrame]]:
     ):
         for center_um in CENTERS_UM:
             (uid,) = session.RE(tomography(session.microscope, center_um=center_um))
-            tomogram = session.tomogram(uid)
-            both = beside_truth(specimen, truth, tomogram)
-            rows["particles"].append(both)
-            own = both["particle_id_true"]
-            right = dict(zip(own, both["matched"], strict=True))
-            size_um = dict(zip(own, both["equivalent_diameter_um_true"], strict=True))
-            known = contacts[
-                contacts["first_particle_id"].isin(right)
-                & contacts["second_particle_id"].isin(right)
-            ]
-            both_ids = known[["first_particle_id", "second_particle_id"]].to_numpy().tolist()
-            rows["pairs"].append(
-                pd.DataFrame(
-                    {
-                        "right": [right[a] and right[b] for a, b in both_ids],
-                        "smaller_um": [min(size_um[a], size_um[b]) for a, b in both_ids],
-                    }
-                )
+            yield session.tomogram(uid)
+
+
+def one_powder(seed: int) -> dict[str, list[pd.DataFrame]]:
+    """Scan three fields; return matched particles, voids, contacts and counts."""
+    specimen = nmc622(seed=seed, defects=Defects(touching_fraction=0.3))
+    truth, holes = specimen.truth_particles(), specimen.truth_voids()
+    contacts = specimen.truth_contacts()
+    rows: dict[str, list[pd.DataFrame]] = {
+        name: [] for name in ("particles", "voids", "pairs", "false")
+    }
+    for tomogram in scanned_fields(specimen, seed):
+        both = beside_truth(specimen, truth, tomogram)
+        rows["particles"].append(both)
+        own = both["particle_id_true"]
+        right = dict(zip(own, both["matched"], strict=True))
+        size_um = dict(zip(own, both["equivalent_diameter_um_true"], strict=True))
+        known = contacts[
+            contacts["first_particle_id"].isin(right) & contacts["second_particle_id"].isin(right)
+        ]
+        both_ids = known[["first_particle_id", "second_particle_id"]].to_numpy().tolist()
+        rows["pairs"].append(
+            pd.DataFrame(
+                {
+                    "right": [right[a] and right[b] for a, b in both_ids],
+                    "smaller_um": [min(size_um[a], size_um[b]) for a, b in both_ids],
+                }
             )
-            voids = holes[holes["particle_id"].isin(own)]
-            rows["voids"].append(
-                voids.assign(found=distance_um(voids, tomogram.voids) < SAME_VOID_UM)
-            )
-            whole = ~tomogram.voids["touches_border"].astype(bool)
-            far = distance_um(tomogram.voids[whole], holes) >= SAME_VOID_UM
-            rows["false"].append(pd.DataFrame({"false": [int(far.sum())]}))
-            measured = tomogram.voids[whole]
-            counted = measured["equivalent_diameter_grey_um"] > MINIMUM_VOID_UM
-            large = voids["equivalent_diameter_um"] > MINIMUM_VOID_UM
-            rows["false"][-1] = rows["false"][-1].assign(
-                dead=measured.loc[counted, "volume_grey_um3"].sum(),
-                dead_true=voids.loc[large, "volume_um3"].sum(),
-                solid=tomogram.particles.loc[
-                    ~tomogram.particles["touches_border"].astype(bool), "volume_um3"
-                ].sum(),
-                solid_true=both["volume_um3_true"].sum(),
-            )
+        )
+        voids = holes[holes["particle_id"].isin(own)]
+        rows["voids"].append(voids.assign(found=distance_um(voids, tomogram.voids) < SAME_VOID_UM))
+        whole = ~tomogram.voids["touches_border"].astype(bool)
+        far = distance_um(tomogram.voids[whole], holes) >= SAME_VOID_UM
+        rows["false"].append(pd.DataFrame({"false": [int(far.sum())]}))
+        measured = tomogram.voids[whole]
+        counted = measured["equivalent_diameter_grey_um"] > MINIMUM_VOID_UM
+        large = voids["equivalent_diameter_um"] > MINIMUM_VOID_UM
+        rows["false"][-1] = rows["false"][-1].assign(
+            dead=measured.loc[counted, "volume_grey_um3"].sum(),
+            dead_true=voids.loc[large, "volume_um3"].sum(),
+            solid=tomogram.particles.loc[
+                ~tomogram.particles["touches_border"].astype(bool), "volume_um3"
+            ].sum(),
+            solid_true=both["volume_um3_true"].sum(),
+        )
     return rows
 
 

@@ -10,16 +10,12 @@ truth is looked up after the analysis.
 from __future__ import annotations
 
 import sys
-import tempfile
 from itertools import pairwise
-from pathlib import Path
 
 import pandas as pd
-from chain_accuracy import CENTERS_UM, beside_truth
+from chain_accuracy import beside_truth, scanned_fields
 
-from zoneplate.acquisition import open_session
 from zoneplate.analysis.open_pores import COUNT, VOLUME
-from zoneplate.plans import tomography
 from zoneplate.simulators import Defects, Specimen, nmc622, nmc811
 
 CLASSES_UM3 = (0.0, 4.0, 6.0, 10.0, 20.0, 999.0)
@@ -29,17 +25,9 @@ COVERAGE_SE = 1.96
 def one_powder(specimen: Specimen, seed: int) -> pd.DataFrame:
     """Scan three fields; return the whole particles that were found, beside the truth."""
     truth, rows = specimen.truth_particles(), []
-    with (
-        tempfile.TemporaryDirectory() as folder,
-        open_session(
-            "simulated", specimen=specimen, seed=seed, data_dir=Path(folder), live=False
-        ) as session,
-    ):
-        for center_um in CENTERS_UM:
-            (uid,) = session.RE(tomography(session.microscope, center_um=center_um))
-            tomogram = session.tomogram(uid)
-            both = beside_truth(specimen, truth, tomogram)
-            rows.append(both[both["matched"]])
+    for tomogram in scanned_fields(specimen, seed):
+        both = beside_truth(specimen, truth, tomogram)
+        rows.append(both[both["matched"]])
     return pd.concat(rows, ignore_index=True)
 
 

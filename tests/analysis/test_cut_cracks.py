@@ -40,7 +40,7 @@ def test_particles_that_touch_stay_two(overlap, radii):
     assert split.tolist() == [False, True, True]
 
 
-def test_three_pieces_of_one_particle_are_joined_one_after_the_other():
+def test_three_pieces_of_one_particle_are_joined():
     solid = ellipsoid(0, 14, 10, 10) & ~((np.abs(np.abs(X) - 5) <= 1) & (Y <= 0))
     pieces = np.where(solid, 1 + (X > -5) + (X > 5), 0).astype(np.int32)
     joined = rejoin_cracked(pieces, ~solid)

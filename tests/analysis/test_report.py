@@ -9,8 +9,11 @@ import pytest
 from volume_scene import radii_table, tables, volume_view
 
 from zoneplate.analysis.mosaic import stitch
+from zoneplate.analysis.particle_defects import describe_defects, find_defects
 from zoneplate.analysis.report import RadiographSeries, write_report
+from zoneplate.analysis.report_pictures import cracked
 from zoneplate.analysis.report_sentences import warnings
+from zoneplate.analysis.report_tables import defects_table
 from zoneplate.analysis.report_text import STUDY, cards, dead_volume_rows, table_one
 
 VOID_TAGS = {"meta", "link", "img", "br", "input"}
@@ -355,6 +358,31 @@ def test_several_regions_have_their_own_sections_and_columns(tmp_path, results):
     assert [tag for tag, _ in page.tags].count("canvas") == 2
     assert "Region 1: The largest particle is cut" in page.text
     assert "2 tomograms of 141 projections each" in page.text
+
+
+def test_cracked_particles_are_counted_and_shown_where_open_pores_were_looked_for(results):
+    particles, voids = tables()
+    assert cracked(volume_view(), particles, find_defects(particles, voids)) is None
+    particles = particles.assign(
+        open_pore_count=[0, 2, 1], open_pore_volume_um3=[0.0, 8.2, 5.0],
+        open_pore_x_um=95.1, open_pore_y_um=-44.4, open_pore_z_um=3.1,
+    )  # fmt: skip
+    defects = find_defects(particles, voids)
+    shown = cracked(volume_view(), particles, defects)
+    assert shown is not None
+    assert "Cracked: 1 of 1 whole particles of Region 1" in shown.caption  # one is cut
+    none = particles.assign(open_pore_count=0)
+    assert cracked(volume_view(), none, find_defects(none, voids)) is None
+
+    results["defects"] = describe_defects(particles, voids)
+    table = defects_table(results)
+    assert table is not None
+    lines = {line.name: [cell.text for cell in line.cells] for line in table.lines}
+    assert lines["Cracked: a narrow pore is open to the outside"][1] == "1 of 2"
+    assert lines["Internal void or open pore"][1] == "2 of 2"
+    for name in ("cracked", "void_or_open_pore", "open_pore_fraction"):
+        del results["defects"][name]  # as results of before
+    assert len(defects_table(results).lines) == 2
 
 
 def test_equal_warnings_are_said_once(results):
