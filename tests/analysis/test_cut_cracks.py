@@ -59,6 +59,15 @@ def test_gap_of_a_crack_is_one_sided_and_that_of_a_contact_goes_around():
     assert around.one_sided < LEAST_ONE_SIDED / 2
 
 
+def test_pieces_that_make_no_convex_particle_are_left_apart():
+    """Two plates that stand on each other: what is open lies on one side of their contact, too."""
+    lying = (np.abs(Y - 9) <= 5) & (np.abs(X) <= 14) & (np.abs(Z) <= 10)
+    standing = (np.abs(Y + 8) < 12) & (np.abs(X + 8) <= 6) & (np.abs(Z) <= 10)
+    pieces = np.where(lying, 1, np.where(standing, 2, 0)).astype(np.int32)
+    assert gap_between(pieces, 1, 2, pieces == 0).one_sided > LEAST_ONE_SIDED
+    assert np.array_equal(rejoin_cracked(pieces, pieces == 0), pieces)
+
+
 def test_pieces_that_are_flat_or_alone_are_left_alone():
     flat = np.zeros((3, 8, 8), dtype=np.int32)
     flat[1, :, :4], flat[1, :, 4:] = 1, 2

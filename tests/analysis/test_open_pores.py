@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import ndimage
 from scipy.ndimage import gaussian_filter
 
 from zoneplate.analysis import measure_particles, segment
@@ -78,6 +81,17 @@ def test_what_is_not_open_or_not_narrow_is_no_open_pore(solid):
     found = scanned(solid)
     assert found.particles.max() >= 1
     assert measure_open_pores(found)["open_pore_count"].sum() == 0
+
+
+def test_place_that_another_particle_takes_is_no_pore():
+    crack = slit(2.5, -3) & ball(12)
+    found = scanned(ball(12) & ~crack)
+    taken = found.particles.copy()
+    taken[(taken == 0) & crack[::FINE, ::FINE, ::FINE]] = 2
+    taken[(taken == 0) & (ndimage.distance_transform_edt(taken != 2) < 2)] = 2
+    both = replace(found, particles=taken, split=np.array([False, True, True]))
+    assert measure_open_pores(found)["open_pore_count"].tolist() == [1]
+    assert measure_open_pores(both)["open_pore_count"].tolist()[0] == 0
 
 
 def test_hollow_behind_a_narrow_mouth_is_open():
